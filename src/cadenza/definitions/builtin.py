@@ -1,0 +1,52 @@
+"""Contracts of the events Cadenza makes or understands itself; they exist in every project."""
+
+from __future__ import annotations
+
+from cadenza.definitions.expression import Type
+from cadenza.definitions.kinds import Contract, Property
+
+
+def _contract(name: str, description: str, /, **properties: str) -> Contract:
+    """``?`` after a type: the property may be missing."""
+    return Contract(
+        name=name,
+        description=description,
+        properties={
+            key: Property(type=kind.rstrip("?"), required=not kind.endswith("?"))  # type: ignore[arg-type]
+            for key, kind in properties.items()
+        },
+    )
+
+
+def _of_message(name: str, description: str, /, **more: str) -> Contract:
+    return _contract(
+        name, description, message_id="string", journey="string?", step="string?", template="string?",
+        detail="string?", **more,
+    )  # fmt: skip
+
+
+BUILTIN_CONTRACTS: tuple[Contract, ...] = (
+    _contract("Consent Updated", "A statement of consent; the latest for purpose and channel is in force.",
+              purpose="string", channel="string", granted="boolean", source="string?", text_version="string?"),
+    _of_message("Email Bounced", "The provider could not deliver; `hard` suppresses the channel.", bounce_type="string"),
+    _of_message("Email Delivered", "The receiving server took the message."),
+    _of_message("Email Link Clicked", "A link of the message was followed.", url="string?"),
+    _of_message("Email Marked as Spam", "A complaint; suppresses the channel."),
+    _of_message("Email Opened", "The message was opened, as far as that can be known."),
+    _of_message("Message Ambiguous", "A crash in the call: the provider may or may not have taken the message."),
+    _of_message("Message Failed", "The provider refused the message for good."),
+    _of_message("Message Sent", "The provider accepted the message."),
+    _contract("Page Viewed", "A `page` call.", name="string?", path="string?", title="string?", url="string?",
+              referrer="string?", search="string?"),
+    _contract("Screen Viewed", "A `screen` call.", name="string?"),
+    _contract("Suppressed", "The channel must not be used for this person.", channel="string", reason="string"),
+    _contract("Unsubscribed", "Consent is withdrawn for the channel.", channel="string?", purpose="string?",
+              message_id="string?", journey="string?", step="string?", template="string?", detail="string?"),
+)  # fmt: skip
+"""By name. A project may declare its own contract of the same name; its properties are added to these."""
+
+SYSTEM_PROPERTIES: dict[str, Type] = {
+    "purpose": "string", "channel": "string", "granted": "boolean", "bounce_type": "string", "reason": "string",
+    "source": "string", "text_version": "string", "message_id": "string", "detail": "string",
+}  # fmt: skip
+"""Properties of built-in events that the stages read; always typed columns, so their types are fixed."""

@@ -1,0 +1,232 @@
+"""What is wrong with a journey: its entry, exits, and every way through its steps."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cadenza.definitions import kinds
+from cadenza.definitions.expression import Type
+from cadenza.definitions.findings import Findings
+from cadenza.definitions.flags import flags_of
+from cadenza.definitions.graph import JourneyTooLarge, flatten
+from cadenza.definitions.project import Project
+from cadenza.definitions.typecheck import Scope, is_timestamp
+from cadenza.errors import near_miss
+
+MAX_STEPS = 200
+
+
+def check_journeys(project: Project, scope: Scope, findings: Findings) -> None:
+    """Check every journey of a project, and that holdouts of one name agree."""
+    shares: dict[str, tuple[int, str]] = {}
+    if project.policy.holdout:
+        shares[project.policy.holdout.name] = (project.policy.holdout.share_bp, "the policy")
+    for journey in project.journeys:
+        _Check(project, scope, findings, journey).all()
+        if journey.holdout and journey.holdout.name:
+            share, where = shares.setdefault(
+                journey.holdout.name, (journey.holdout.share_bp, f"the journey '{journey.name}'")
+            )
+            if share != journey.holdout.share_bp:
+                what = f"The holdout '{journey.holdout.name}' has another share in {where}."
+                remedy = "A name is one group of people: use the same share, or another name."
+                findings.problem(what, "journeys", journey.name, "holdout", remedy)
+
+
+class _Way(msgspec.Struct, frozen=True):
+    """How a position is reached: flags that may be set, and the least time since entry (seconds).
+    None in place of a way: it is not reached."""
+
+    flags: frozenset[str] = frozenset()
+    since_s: int = 0
+
+
+class _Check:
+    """The check of one journey."""
+
+    def __init__(self, project: Project, scope: Scope, findings: Findings, journey: kinds.Journey) -> None:
+        self.project = project
+        self.journey = journey
+        self.findings = findings
+        self.scope = scope
+        self.flags = frozenset(flags_of(journey.steps))
+        self._steps = 0
+        self._too_late = False
+
+    def problem(self, what: str, path: str, remedy: str | None = None) -> None:
+        self.findings.problem(what, "journeys", self.journey.name, path, remedy)
+
+    def all(self) -> None:
+        """Check everything about the journey."""
+        self._entry()
+        with_event = msgspec.structs.replace(self.scope, event_allowed=True)
+        for path in ("goal", "disqualified"):
+            tree = getattr(self.journey.exit, path)
+            self.findings.condition(with_event, tree, "journeys", self.journey.name, f"exit.{path}")
+        if not self.scope.partial:
+            metrics = [metric.name for metric in self.project.metrics]
+            wanted = self.journey.outcome.metric
+            self.findings.reference("metric", wanted, metrics, "journeys", self.journey.name, "outcome.metric")
+        before = len(self.findings.problems)
+        self._list(self.journey.steps, "steps", _Way())
+        if self._steps > MAX_STEPS:
+            remedy = "Split it into two journeys."
+            self.problem(f"The journey has {self._steps} steps; at most {MAX_STEPS} are allowed.", "steps", remedy)
+        elif len(self.findings.problems) == before:
+            self._size()
+
+    def _size(self) -> None:
+        try:
+            flatten(self.journey)
+        except (JourneyTooLarge, RecursionError) as error:
+            what = error.what if isinstance(error, JourneyTooLarge) else "The steps are nested too deeply."
+            remedy = "Use fewer flags and branches, or split the journey in two."
+            self.problem(what[:1].upper() + what[1:], "steps", remedy)
+
+    def _entry(self) -> None:
+        entry, name = self.journey.entry, self.journey.name
+        trigger = entry.on
+        if (trigger.event is None) == (trigger.segment is None):
+            self.problem("The trigger must be either an 'event' or a 'segment'.", "entry.on",
+                         "Write for example 'on: { event: Order Completed }'.")  # fmt: skip
+        if trigger.event:
+            self.findings.event(self.scope, trigger.event, "journeys", name, "entry.on.event")
+            if self.findings.said("journeys", name, "entry.on.change") and not trigger.segment:
+                self.problem("'change' is for segments; this trigger is an event.", "entry.on.change")
+        if trigger.segment and not self.scope.partial:
+            segments = self.scope.segments
+            self.findings.reference("segment", trigger.segment, segments, "journeys", name, "entry.on.segment")
+        of_event = msgspec.structs.replace(self.scope, trigger=trigger.event)
+        for tree, path, meaning in ((trigger.where, "entry.on.where", "where"), (entry.key, "entry.key", "key")):
+            if tree is not None and trigger.event is None:
+                self.problem(f"'{meaning}' reads the triggering event, but there is none.", path)
+            elif tree is not None and meaning == "where":
+                self.findings.condition(of_event, tree, "journeys", name, path)
+            elif tree is not None:
+                self.findings.expression(of_event, tree, "journeys", name, path)
+        for tree, path in ((entry.when, "entry.when"), (entry.unless, "entry.unless")):
+            if tree is not None:
+                self.findings.condition(self.scope, tree, "journeys", name, path)
+
+    # --- steps ---------------------------------------------------------------------------------
+
+    def _list(self, steps: tuple[kinds.Step, ...], path: str, way: _Way | None) -> _Way | None:
+        """Check a list of steps; how its end is reached, if it is."""
+        told = way is None
+        for number, step in enumerate(steps):
+            at = f"{path}.{number}"
+            self._steps += 1
+            if way is None and not told:
+                self.problem("This step is never reached: every way before it has ended.", at, "Remove it.")
+                told = True
+            after = self._step(step, at, way or _Way(self.flags))
+            way = after if way is not None else None
+        return way
+
+    def _step(self, step: kinds.Step, path: str, way: _Way) -> _Way | None:
+        match step:
+            case kinds.ExitStep():
+                return None
+            case kinds.Send(template=template):
+                self._send(template, path)
+            case kinds.Wait(duration_s=seconds):
+                return self._later(way, seconds, path)
+            case kinds.WaitFor():
+                return self._wait_for(step, path, way)
+            case kinds.Update(set=values):
+                self._update(values, path)
+            case kinds.Branch():
+                return self._branch(step, path, way)
+            case kinds.Split():
+                self._distinct([arm.name for arm in step.arms], path)
+                ends = [self._list(arm.steps, f"{path}.arms.{arm.name}.steps", way) for arm in step.arms]
+                return _join(ends) if ends else way
+        return way
+
+    def _distinct(self, names: list[str], path: str) -> None:
+        for name in {n for n in names if names.count(n) > 1}:
+            self.problem(f"The arm '{name}' is written twice.", path)
+
+    def _send(self, template: str, path: str) -> None:
+        if not self.scope.partial:
+            known = [t.name for t in self.project.templates]
+            self.findings.reference("template", template, known, "journeys", self.journey.name, path)
+
+    def _later(self, way: _Way, seconds: int, path: str) -> _Way:
+        """The way after a wait. What comes later than the time limit is never reached; told once."""
+        limit = self.journey.exit.time_limit_s
+        since = way.since_s + seconds
+        if limit and since >= limit and not self._too_late:
+            self._too_late = True
+            what = "This wait ends no earlier than the journey's time limit, so what follows is never reached."
+            self.problem(what, path, f"Waits before it and it add up to {_days(since)}; the limit is {_days(limit)}.")
+        return _Way(way.flags, since)
+
+    def _wait_for(self, step: kinds.WaitFor, path: str, way: _Way) -> _Way:
+        scope = msgspec.structs.replace(self.scope, event_allowed=True, flags=way.flags)
+        for number, tree in enumerate(step.any):
+            self.findings.condition(scope, tree, "journeys", self.journey.name, f"{path}.any.{number}")
+        limit = self.journey.exit.time_limit_s
+        if limit and step.until_s and way.since_s + step.until_s > limit and not self._too_late:
+            self._too_late = True
+            what = "This wait may last longer than the journey's time limit."
+            total = _days(way.since_s + step.until_s)
+            self.problem(what, f"{path}.until", f"It may end {total} after entry; the limit is {_days(limit)}.")
+        if step.as_ in self.scope.traits:
+            self.problem(f"The flag '{step.as_}' has the name of a trait.", f"{path}.as", "Rename it.")
+        if step.as_ and step.as_ in way.flags:
+            self.problem(f"The flag '{step.as_}' is already set by an earlier wait_for.", f"{path}.as", "Rename it.")
+        return _Way(way.flags | ({step.as_} if step.as_ else set()), way.since_s)
+
+    def _branch(self, step: kinds.Branch, path: str, way: _Way) -> _Way | None:
+        scope = msgspec.structs.replace(self.scope, flags=way.flags)
+        ends: list[_Way | None] = []
+        for number, arm in enumerate(step.arms):
+            at = f"{path}.arms.{number}"
+            if arm is not None:
+                self.findings.condition(scope, arm.when, "journeys", self.journey.name, f"{at}.when")
+                ends.append(self._list(arm.steps, f"{at}.steps", way))
+        ends += [self._list(getattr(step, end), f"{path}.{end}", way) for end in ("unknown", "otherwise")]
+        return _join(ends)
+
+    def _update(self, values: dict[str, str | int | float | bool], path: str) -> None:
+        traits = {trait.name: trait for trait in self.project.traits}
+        for name, value in values.items():
+            trait = traits.get(name)
+            if trait is None:
+                if name and not self.scope.partial:
+                    self.problem(f"Unknown trait '{name}'.", f"{path}.{name}", near_miss(name, traits))
+            elif trait.from_ is None:
+                what = f"The trait '{name}' is computed and cannot be set."
+                self.problem(what, f"{path}.{name}", "Only traits with 'from' can be updated.")
+            elif trait.type and not _fits(value, trait.type):
+                what = f"The trait '{name}' is of type {trait.type}; '{value}' is not."
+                self.problem(what, f"{path}.{name}")
+
+
+def _join(ends: list[_Way | None]) -> _Way | None:
+    """Where ways meet again: any flag may be set, the earliest arrival counts."""
+    reached = [end for end in ends if end is not None]
+    if not reached:
+        return None
+    return _Way(frozenset().union(*(end.flags for end in reached)), min(end.since_s for end in reached))
+
+
+def _fits(value: str | int | float | bool, kind: Type) -> bool:
+    match kind:
+        case "boolean":
+            return isinstance(value, bool)
+        case "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "decimal":
+            return isinstance(value, (int, float)) and not isinstance(value, bool)
+        case "timestamp":
+            return isinstance(value, str) and is_timestamp(value)
+    return isinstance(value, str)
+
+
+def _days(seconds: int) -> str:
+    for name, unit in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= unit and seconds % unit == 0:
+            return f"{seconds // unit} {name}{'' if seconds == unit else 's'}"
+    return f"{seconds} seconds"

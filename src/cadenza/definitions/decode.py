@@ -1,0 +1,379 @@
+"""YAML trees -> values, by the shapes of ``surface.py``.
+
+Everything wrong is noted with its line, never raised. A value that cannot be read is replaced by a stand-in
+that later checks pass over, so that one mistake is reported once.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any
+
+from cadenza.definitions import kinds, surface
+from cadenza.definitions.expression import Expr, Lit, duration_seconds, parse, parse_where
+from cadenza.definitions.project import Location
+from cadenza.definitions.yaml_tree import Entry, Listing, Mapping, Scalar, Tree
+from cadenza.errors import ExpressionError, Problem, near_miss
+
+HOLE = Lit(None, "boolean")
+"""Stands in for an expression that does not parse; the parser itself never yields a NULL literal."""
+
+LONGEST_BODY = 200_000
+LONGEST_DURATION_S = 10 * 366 * 86400
+_STEPS = tuple(surface.STEP_DOCS)
+
+
+def short(text: str) -> str:
+    """A text as it is quoted in a problem: at most 60 characters."""
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def beside(file: str, name: str) -> str:
+    """The path of a file named beside another, relative to the project folder.
+
+    >>> beside('templates/welcome.yaml', 'welcome.liquid')
+    'templates/welcome.liquid'
+    """
+    return posixpath.normpath(posixpath.join(posixpath.dirname(file), name))
+
+
+def _key_hint(entry: Entry, known: Iterable[str]) -> str | None:
+    """A key of several words without a value is most often the rest of a text that was cut at its comma."""
+    if " " in entry.key and isinstance(entry.node, Scalar) and entry.node.value is None:
+        return "Inside { }, put a text that contains a comma between quotes."
+    return near_miss(entry.key, known)
+
+
+class Decoder:
+    """Decodes the trees of one file. ``read_body`` gives the content of a template's body file (and notes
+    problems itself); ``parts`` collects where each part of the definition at hand is written."""
+
+    def __init__(self, file: str, problems: list[Problem], read_body: Callable[[str, int], str | None]) -> None:
+        self.file = file
+        self.problems = problems
+        self.read_body = read_body
+        self.parts: dict[str, Location] = {}
+
+    def problem(self, what: str, line: int, remedy: str | None = None) -> None:
+        """Note one problem of this file."""
+        self.problems.append(Problem(what=what, file=self.file, line=line, remedy=remedy))
+
+    # --- maps with known keys ------------------------------------------------------------------
+
+    def fields(self, fields: surface.Fields, tree: Mapping, path: str) -> dict[str, Any]:
+        """The attributes of a struct from a map; problems for unknown and missing keys."""
+        known = {field.key: field for field in fields.fields}
+        values: dict[str, Any] = {}
+        for entry in tree.entries:
+            field = known.get(entry.key)
+            if field is None:
+                self.problem(f"Unknown key '{short(entry.key)}'.", entry.line, _key_hint(entry, known))
+                continue
+            below = f"{path}.{entry.key}" if path else entry.key
+            self.parts[below] = Location(self.file, entry.line)
+            value = self._decode(field.shape, entry.node, below, f"'{entry.key}'")
+            if field.target == "*":
+                values.update(value)
+            else:
+                values[field.target] = value
+        for field in fields.fields:
+            if field.required and tree.get(field.key) is None:
+                hint = f"For example '{field.key}: {field.example}'." if field.example else field.doc
+                self.problem(f"The key '{field.key}' is missing.", tree.line, hint)
+                values[field.target] = self._stand_in(field.shape)
+        return values
+
+    def _stand_in(self, shape: Any) -> Any:
+        """A value that later checks pass over."""
+        match shape:
+            case surface.Expression():
+                return HOLE
+            case surface.Text() | surface.Body():
+                return ""
+            case surface.Whole() | surface.Duration() | surface.Share() | surface.Number():
+                return 0
+            case surface.Truth():
+                return False
+            case surface.ListOf() | surface.Steps() | surface.Named():
+                return ()
+            case surface.MapOf() | surface.Again():
+                return {}
+            case surface.Fields(struct, fields):
+                values = {field.target: self._stand_in(field.shape) for field in fields if field.required}
+                return struct(**values) if struct else values
+        return None
+
+    # --- values ------------------------------------------------------------------------------------
+
+    def _decode(self, shape: Any, tree: Tree, path: str, label: str) -> Any:
+        """The value of a shape; a problem and a stand-in where the tree does not fit."""
+        match shape:
+            case surface.Text():
+                return self.text(shape, tree, label)
+            case surface.Expression():
+                return self._expression(shape, tree, label)
+            case surface.Duration() | surface.Share() | surface.Whole() | surface.Number() | surface.Truth():
+                return self._quantity(shape, tree, label)
+            case surface.Choice(options):
+                return self._choice(options, tree, label)
+            case surface.Literal_():
+                return self._literal(tree, label)
+            case surface.Body():
+                return self._body(tree, path, label)
+            case surface.Again():
+                return self._again(tree, path, label)
+            case surface.ListOf():
+                return self._list(shape, tree, path, label)
+            case surface.MapOf() | surface.Named() | surface.Fields():
+                return self._map(shape, tree, path, label)
+            case _:
+                return self._steps(shape.least, tree, path, label)
+
+    def expected(self, label: str, wanted: str, tree: Tree, remedy: str | None = None) -> None:
+        got = "a map" if isinstance(tree, Mapping) else "a list"
+        if isinstance(tree, Scalar):
+            got = "nothing" if tree.value is None else f"'{short(tree.text)}'"
+        self.problem(f"{label} must be {wanted}, not {got}.", tree.line, remedy)
+
+    def text(self, shape: surface.Text, tree: Tree, label: str) -> Any:
+        if isinstance(tree, Scalar) and shape.nullable and tree.value is None:
+            return None
+        if not isinstance(tree, Scalar) or tree.value is None:
+            self.expected(label, shape.meaning, tree)
+        elif len(tree.text) > shape.longest:
+            self.problem(f"{label} is longer than {shape.longest:,} characters.", tree.line)
+        elif "\x00" in tree.text:
+            self.problem(f"{label} contains a NUL character.", tree.line)
+        elif shape.pattern and not re.fullmatch(shape.pattern, tree.text):
+            self.expected(label, shape.meaning, tree)
+        else:
+            return tree.text
+        return ""
+
+    def _expression(self, shape: surface.Expression, tree: Tree, label: str) -> Expr:
+        if not isinstance(tree, Scalar) or tree.value is None:
+            self.expected(label, "an expression", tree)
+            return HOLE
+        value = tree.value if isinstance(tree.value, bool) else tree.text
+        try:
+            return parse_where(value) if shape.properties else parse(value)
+        except ExpressionError as error:
+            self.problem(f"{label}: {error.what}", tree.line, error.remedy)
+            return HOLE
+
+    def _quantity(self, shape: Any, tree: Tree, label: str) -> Any:
+        value = tree.value if isinstance(tree, Scalar) else None
+        text = tree.text if isinstance(tree, Scalar) else ""
+        match shape:
+            case surface.Truth():
+                if isinstance(value, bool):
+                    return value
+                self.expected(label, "true or false", tree, "Write 'true' or 'false'.")
+                return False
+            case surface.Whole(least, most):
+                if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+                    return value
+                self.expected(label, f"a whole number from {least} to {most}", tree)
+            case surface.Number():
+                if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300:
+                    return float(value)
+                self.expected(label, "a number", tree)
+            case surface.Duration():
+                return self._duration(tree, text, label)
+            case surface.Share(least, most):
+                return self._share(least, most, tree, text, label)
+        return 0
+
+    def _duration(self, tree: Tree, text: str, label: str) -> int:
+        if re.fullmatch(surface.DURATION, text):
+            seconds = duration_seconds(text)
+            if seconds <= LONGEST_DURATION_S:
+                return seconds
+            self.problem(f"{label} is longer than ten years.", tree.line)
+            return 0
+        self.expected(label, "a duration", tree, "Write for example '30 minutes', '5 days', '2 weeks'.")
+        return 0
+
+    def _share(self, least: int, most: int, tree: Tree, text: str, label: str) -> int:
+        if re.fullmatch(surface.SHARE, text):
+            points = int(Decimal(text.strip().rstrip("%").strip()) * 100)
+            if least <= points <= most:
+                return points
+        wanted = f"a share from {least / 100:g}% to {most / 100:g}% with at most two decimals"
+        self.expected(label, wanted, tree, "Write for example '20%'.")
+        return 0
+
+    def _choice(self, options: tuple[str, ...], tree: Tree, label: str) -> str | None:
+        if isinstance(tree, Scalar) and tree.text in options:
+            return tree.text
+        text = tree.text if isinstance(tree, Scalar) else ""
+        hint = near_miss(text, options) or ""
+        wanted = f"one of {', '.join(options)}"
+        self.expected(label, wanted, tree, hint if hint.startswith("Did") else None)
+        return None
+
+    def _literal(self, tree: Tree, label: str) -> Any:
+        value = tree.value if isinstance(tree, Scalar) else None
+        if value is not None and (not isinstance(value, float) or abs(value) < 1e300):
+            return value
+        self.expected(label, "a text, a number, true or false", tree)
+        return ""
+
+    def _body(self, tree: Tree, path: str, label: str) -> str:
+        """Inline Liquid, or the content of a ``.liquid`` file."""
+        text: str | None = self.text(
+            surface.Text(meaning="Liquid text or a file name", longest=LONGEST_BODY), tree, label
+        )
+        if text and text.endswith(".liquid") and "\n" not in text and "{" not in text:
+            self.parts[f"{path}.text"] = Location(beside(self.file, text), 1)
+            text = self.read_body(text, tree.line)
+        elif isinstance(tree, Scalar) and tree.block:
+            self.parts[f"{path}.text"] = Location(self.file, tree.line + 1)
+        if text is not None and not text.strip() and isinstance(tree, Scalar) and tree.value is not None:
+            self.problem("The body is empty.", tree.line)
+        return text or ""
+
+    def _again(self, tree: Tree, path: str, label: str) -> dict[str, Any]:
+        if isinstance(tree, Mapping):
+            after = surface.Field(key="after", shape=surface.Duration(), doc="", attribute="again_after_s",
+                                  required=True, example="60 days")  # fmt: skip
+            return {"again": "after", **self.fields(surface.Fields(None, (after,)), tree, path)}
+        again = self._choice(("once", "after_exit"), tree, label)
+        return {"again": again} if again else {}
+
+    # --- collections -------------------------------------------------------------------------------
+
+    def _list(self, shape: surface.ListOf, tree: Tree, path: str, label: str) -> tuple[Any, ...]:
+        if shape.single and isinstance(tree, Scalar):
+            tree = Listing((tree,), tree.line)
+        if not isinstance(tree, Listing):
+            self.expected(label, "a list", tree)
+            return ()
+        if len(tree.items) < shape.least:
+            self.problem(f"{label} is empty.", tree.line)
+        for number, item in enumerate(tree.items):
+            self.parts[f"{path}.{number}"] = Location(self.file, item.line)
+        return tuple(
+            self._decode(shape.item, item, f"{path}.{number}", f"Item {number + 1} of {label}")
+            for number, item in enumerate(tree.items)
+        )
+
+    def _map(self, shape: Any, tree: Tree, path: str, label: str) -> Any:
+        if not isinstance(tree, Mapping):
+            self.expected(label, "a map", tree)
+            return self._stand_in(shape)
+        if isinstance(shape, surface.Fields):
+            values = self.fields(shape, tree, path)
+            return shape.struct(**values) if shape.struct else values
+        if len(tree.entries) < shape.least:
+            self.problem(f"{label} must have at least {shape.least}.", tree.line)
+        found: dict[str, Any] = {}
+        for entry in tree.entries:
+            below = f"{path}.{entry.key}"
+            self.parts[below] = Location(self.file, entry.line)
+            name = self.text(shape.key, Scalar(entry.key, False, entry.line), f"A name in {label}")
+            item = shape.fields if isinstance(shape, surface.Named) else shape.item
+            if isinstance(shape, surface.Named) and isinstance(entry.node, Mapping):
+                found[name] = item.struct(name=name, **self.fields(item, entry.node, below))
+            elif isinstance(shape, surface.Named):
+                self.expected(f"'{entry.key}'", "a map", entry.node)
+            else:
+                found[name] = self._decode(item, entry.node, below, f"'{entry.key}'")
+        return tuple(found.values()) if isinstance(shape, surface.Named) else found
+
+    # --- steps ---------------------------------------------------------------------------------------
+
+    def _steps(self, least: int, tree: Tree, path: str, label: str) -> tuple[kinds.Step, ...]:
+        if not isinstance(tree, Listing):
+            self.expected(label, "a list of steps", tree)
+            return ()
+        if len(tree.items) < least:
+            self.problem(f"{label} must have at least {least} step.", tree.line)
+        found = [self._step(item, f"{path}.{number}") for number, item in enumerate(tree.items)]
+        return tuple(step for step in found if step is not None)
+
+    def _step(self, tree: Tree, path: str) -> kinds.Step | None:
+        self.parts[path] = Location(self.file, tree.line)
+        if isinstance(tree, Scalar) and tree.text == "exit":
+            return kinds.ExitStep()
+        if not isinstance(tree, Mapping):
+            self.expected("A step", "a map with one key", tree, f"Steps: {', '.join(_STEPS)}.")
+            return None
+        if len(tree.entries) != 1:
+            keys = ", ".join(f"'{short(entry.key)}'" for entry in tree.entries) or "none"
+            self.problem(f"A step has one key, this one has {keys}.", tree.line, "Begin every step with '- '.")
+            return None
+        entry = tree.entries[0]
+        match entry.key:
+            case "send":
+                return kinds.Send(template=self.text(surface.Text(meaning="a template"), entry.node, "'send'"))
+            case "wait":
+                return kinds.Wait(duration_s=self._quantity(surface.Duration(), entry.node, "'wait'"))
+            case "wait_for":
+                return self._map(surface.WAIT_FOR, entry.node, path, "'wait_for'")
+            case "split":
+                return self._split(entry.node, path)
+            case "branch":
+                return self._branch(entry, path)
+            case "update":
+                return self._update(entry.node, path)
+            case "exit":
+                return self._exit(entry.node)
+        if entry.key in surface.LATER_STEPS:
+            self.problem(f"The step '{entry.key}' cannot be run yet.", entry.line, f"Steps: {', '.join(_STEPS)}.")
+        else:
+            self.problem(f"Unknown step '{entry.key}'.", entry.line, near_miss(entry.key, _STEPS))
+        return None
+
+    def _exit(self, tree: Tree) -> kinds.ExitStep:
+        if isinstance(tree, Scalar) and tree.value is None:
+            return kinds.ExitStep()
+        return kinds.ExitStep(reason=self.text(surface.Text(surface.NAME, "a reason (one word)"), tree, "'exit'"))
+
+    def _split(self, tree: Tree, path: str) -> kinds.Split:
+        before = len(self.problems)
+        split = self._map(surface.SPLIT, tree, path, "'split'")
+        total = sum(arm.share_bp for arm in split.arms)
+        if len(self.problems) == before and total != 10_000:
+            what = f"The shares of the split '{split.name}' add up to {total / 100:g}%, not 100%."
+            self.problem(what, tree.line, "Change a share, or add an arm with no steps.")
+        return split
+
+    def _update(self, tree: Tree, path: str) -> kinds.Update:
+        if isinstance(tree, Mapping) and len(tree.entries) == 1 and isinstance(tree.get("set"), Mapping):
+            tree = tree.entries[0].node
+        return kinds.Update(set=self._map(surface.MapOf(surface.Literal_(), least=1), tree, path, "'update'"))
+
+    def _branch(self, entry: Entry, path: str) -> kinds.Branch:
+        """A list of arms; ``unknown`` and ``otherwise`` must both be said."""
+        items = entry.node.items if isinstance(entry.node, Listing) else ()
+        if not isinstance(entry.node, Listing):
+            self.expected("'branch'", "a list of arms", entry.node)
+        arms: list[kinds.Arm] = []
+        ends: dict[str, tuple[kinds.Step, ...]] = {}
+        for item in items:
+            end = item.entries[0] if isinstance(item, Mapping) and len(item.entries) == 1 else None
+            if end and end.key in ("unknown", "otherwise"):
+                if end.key in ends:
+                    self.problem(f"'{end.key}' is written twice in the branch.", end.line, "Keep one of them.")
+                ends[end.key] = self._steps(0, end.node, f"{path}.{end.key}", f"'{end.key}'")
+                continue
+            below = f"{path}.arms.{len(arms)}"
+            self.parts[below] = Location(self.file, item.line)
+            if ends:
+                self.problem("An arm stands after 'unknown' or 'otherwise'.", item.line, "Put it before them.")
+            arms.append(self._map(surface.ARM, item, below, "An arm of the branch"))
+        if isinstance(entry.node, Listing):
+            self._branch_ends(entry, len(arms), ends)
+        return kinds.Branch(arms=tuple(arms), unknown=ends.get("unknown", ()), otherwise=ends.get("otherwise", ()))
+
+    def _branch_ends(self, entry: Entry, arms: int, ends: dict[str, tuple[kinds.Step, ...]]) -> None:
+        if not arms:
+            self.problem("The branch has no arm.", entry.line, "Begin with '- when: ...' and its 'steps'.")
+        for key, meaning in (("unknown", "a condition is null"), ("otherwise", "no condition is true")):
+            if key not in ends:
+                self.problem(f"The branch has no '{key}' arm.", entry.line,
+                             f"Add '- {key}: [...]' for persons for whom {meaning}.")  # fmt: skip

@@ -1,0 +1,91 @@
+"""Flags: the names that ``wait_for ... as NAME`` gives to how a wait ended."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cadenza.definitions import kinds
+from cadenza.definitions.expression import (
+    Binary,
+    Coalesce,
+    Expr,
+    Flag,
+    InList,
+    IsNull,
+    Like,
+    Not,
+    OlderThan,
+    Trait,
+)  # fmt: skip
+
+
+def nested_steps(step: kinds.Step) -> tuple[tuple[kinds.Step, ...], ...]:
+    """The step lists inside a branch (arms, unknown, otherwise) or split; nothing for other steps."""
+    match step:
+        case kinds.Branch():
+            return (*(arm.steps for arm in step.arms), step.unknown, step.otherwise)
+        case kinds.Split():
+            return tuple(arm.steps for arm in step.arms)
+    return ()
+
+
+def with_flags(journey: kinds.Journey) -> kinds.Journey:
+    """The journey with the names of its ``wait_for ... as NAME`` resolved in the conditions of its steps."""
+    names = frozenset(flags_of(journey.steps))
+    return msgspec.structs.replace(journey, steps=_resolve(journey.steps, names)) if names else journey
+
+
+def flags_of(steps: tuple[kinds.Step, ...]) -> list[str]:
+    """The names given by ``wait_for ... as NAME`` anywhere in the steps, in order, repeats included."""
+    found = [step.as_ for step in steps if isinstance(step, kinds.WaitFor) and step.as_]
+    for step in steps:
+        for below in nested_steps(step):
+            found += flags_of(below)
+    return found
+
+
+def _resolve(steps: tuple[kinds.Step, ...], names: frozenset[str]) -> tuple[kinds.Step, ...]:
+    resolved: list[kinds.Step] = []
+    for step in steps:
+        if isinstance(step, kinds.Branch):
+            arms = tuple(kinds.Arm(when=_flagged(a.when, names), steps=_resolve(a.steps, names)) for a in step.arms)
+            step = kinds.Branch(
+                arms=arms, unknown=_resolve(step.unknown, names), otherwise=_resolve(step.otherwise, names)
+            )
+        elif isinstance(step, kinds.WaitFor):
+            step = msgspec.structs.replace(step, any=tuple(_flagged(tree, names) for tree in step.any))
+        elif isinstance(step, kinds.Split):
+            changed = (msgspec.structs.replace(a, steps=_resolve(a.steps, names)) for a in step.arms)
+            step = msgspec.structs.replace(step, arms=tuple(changed))
+        resolved.append(step)
+    return tuple(resolved)
+
+
+def _flagged(node: Expr, names: frozenset[str]) -> Expr:
+    match node:
+        case Trait(name) if name in names:
+            return Flag(name)
+        case Not(arg):
+            return Not(_flagged(arg, names))
+        case IsNull(arg):
+            return IsNull(_flagged(arg, names))
+        case OlderThan(arg, seconds):
+            return OlderThan(_flagged(arg, names), seconds)
+        case Binary(op, left, right):
+            return Binary(op, _flagged(left, names), _flagged(right, names))
+        case InList(arg, items):
+            return InList(_flagged(arg, names), items)
+        case Like(arg, pattern):
+            return Like(_flagged(arg, names), pattern)
+        case Coalesce(args):
+            return Coalesce(tuple(_flagged(arg, names) for arg in args))
+    return node
+
+
+def sent_templates(steps: tuple[kinds.Step, ...]) -> list[str]:
+    """The templates that the steps send, in order, repeats included."""
+    found = [step.template for step in steps if isinstance(step, kinds.Send)]
+    for step in steps:
+        for below in nested_steps(step):
+            found += sent_templates(below)
+    return found

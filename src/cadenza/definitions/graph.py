@@ -1,0 +1,288 @@
+"""A journey flattened into resting steps and the hops between them.
+
+The steps of a journey are a tree with joins. Here they become a list of **stops** (send, wait, wait_for, update,
+and the end) and, for each way on from a stop, a **resume** point: a decision tree of branches, splits and
+waits that may be passed through, whose leaves are **hops** to the next stop. A flag (``wait_for ... as x``) is known
+along the path, so a stop is identified by its place and the flags known there.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+from cadenza.definitions.expression import (
+    FALSE, Agg, Binary, Coalesce, EventIs, Expr, Flag, InList, IsNull, Like, Lit, Not, OlderThan,
+)  # fmt: skip
+from cadenza.definitions.kinds import Branch, ExitStep, Journey, Send, Split, Step, Update, Wait, WaitFor
+from cadenza.errors import CadenzaError
+from cadenza.ids import BUCKETS
+
+END = -1
+START = -2
+MAX_HOPS = 512
+"""The most hops one journey may have; more is refused (flags and branches multiply)."""
+
+Flags = tuple[tuple[str, bool], ...]
+
+
+class JourneyTooLarge(CadenzaError):
+    """The journey's branches and flags multiply beyond the limit; split it into two journeys."""
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where an enrollment can rest. ``ways``: name of the way on -> index into ``resumes``."""
+
+    step: int
+    path: str
+    kind: str
+    seconds: int = 0
+    template: str = ""
+    conditions: tuple[Expr, ...] = ()
+    set: dict[str, str | int | float | bool] = {}
+    ways: dict[str, int] = {}
+
+
+class Hop(msgspec.Struct, frozen=True, kw_only=True):
+    """A way from a resume point to a stop. ``taken`` says in words what was decided on it."""
+
+    hop: int
+    to_step: int
+    reason: str | None = None
+    """Why the enrollment ends, when it does."""
+    taken: tuple[str, ...] = ()
+
+
+class Leaf(msgspec.Struct, frozen=True):
+    hop: int
+
+
+class Decide(msgspec.Struct, frozen=True):
+    """``when`` TRUE → ``yes``; NULL → ``unknown``; else ``no``."""
+
+    when: Expr
+    yes: "Tree"
+    unknown: "Tree"
+    no: "Tree"
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """The first arm whose upper bound exceeds bucket(name, person)."""
+
+    name: str
+    arms: tuple[tuple[int, "Tree"], ...]
+
+
+Tree = Union[Leaf, Decide, Bucket]
+
+
+class Graph(msgspec.Struct, frozen=True, kw_only=True):
+    """A journey version, flattened. ``resumes[0]`` is the start."""
+
+    stops: tuple[Stop, ...]
+    resumes: tuple[Tree, ...]
+    hops: tuple[Hop, ...]
+
+
+def flatten(journey: Journey) -> Graph:
+    """The graph of a journey. Raises JourneyTooLarge."""
+    return _Flattening(journey).graph()
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """A position: the steps of one list from ``index`` on, then ``after`` the list."""
+
+    steps: tuple[Step, ...]
+    prefix: str
+    index: int
+    after: Union["_Place", None]
+
+
+class _Flattening:
+    def __init__(self, journey: Journey) -> None:
+        self._journey = journey
+        self._stops: dict[tuple[str, Flags], int] = {}
+        self._built: dict[int, Stop] = {}
+        self._resumes: list[Tree | None] = []
+        self._hops: list[Hop] = []
+
+    def graph(self) -> Graph:
+        self._resume(_Place(self._journey.steps, "", 0, None), ())
+        return Graph(
+            stops=tuple(self._built[i] for i in sorted(self._built)),
+            resumes=tuple(tree for tree in self._resumes if tree is not None),
+            hops=tuple(self._hops),
+        )
+
+    def _resume(self, place: _Place | None, flags: Flags) -> int:
+        index = len(self._resumes)
+        self._resumes.append(None)
+        self._resumes[index] = self._tree(place, flags, ())
+        return index
+
+    def _tree(self, place: _Place | None, flags: Flags, taken: tuple[str, ...]) -> Tree:
+        while place is not None and place.index >= len(place.steps):
+            place = place.after
+        if place is None:
+            return self._end("completed", taken)
+        step = place.steps[place.index]
+        path = f"{place.prefix}steps[{place.index}]" if not place.prefix else f"{place.prefix}[{place.index}]"
+        following = _Place(place.steps, place.prefix, place.index + 1, place.after)
+        match step:
+            case ExitStep(reason=reason):
+                return self._end(reason, taken)
+            case Branch():
+                return self._branch(step, path, following, flags, taken)
+            case Split():
+                return self._split(step, path, following, flags, taken)
+            case WaitFor():
+                return self._wait_for(step, path, following, flags, taken)
+        return self._leaf(self._stop(step, path, following, flags), None, taken)
+
+    def _leaf(self, to_step: int, reason: str | None, taken: tuple[str, ...]) -> Leaf:
+        if len(self._hops) >= MAX_HOPS:
+            raise JourneyTooLarge(
+                f"journey '{self._journey.name}' has more than {MAX_HOPS} paths between resting steps.",
+                remedy="Use fewer flags and branches, or split the journey in two.",
+            )
+        hop = Hop(hop=len(self._hops), to_step=to_step, reason=reason, taken=taken)
+        self._hops.append(hop)
+        return Leaf(hop.hop)
+
+    def _end(self, reason: str, taken: tuple[str, ...]) -> Leaf:
+        return self._leaf(END, reason, taken)
+
+    def _branch(self, step: Branch, path: str, after: _Place, flags: Flags, taken: tuple[str, ...]) -> Tree:
+        def inside(steps: tuple[Step, ...], name: str) -> Tree:
+            label = (*taken, f"{path}: {name}")
+            return self._tree(_Place(steps, f"{path}.branch.{name}", 0, after), flags, label)
+
+        def arms_from(i: int) -> Tree:
+            if i == len(step.arms):
+                return inside(step.otherwise, "otherwise")
+            when = with_flags(step.arms[i].when, dict(flags))
+            if isinstance(when, Lit):
+                chosen = {"true": f"arms[{i}].steps", None: "unknown"}.get(when.text)
+                if chosen is None:
+                    return arms_from(i + 1)
+                return inside(step.arms[i].steps if when.text == "true" else step.unknown, chosen)
+            return Decide(when, inside(step.arms[i].steps, f"arms[{i}].steps"),
+                          inside(step.unknown, "unknown"), arms_from(i + 1))  # fmt: skip
+
+        return arms_from(0)
+
+    def _split(self, step: Split, path: str, after: _Place, flags: Flags, taken: tuple[str, ...]) -> Tree:
+        upper, arms = 0, []
+        for arm in step.arms:
+            upper += arm.share_bp
+            label = (*taken, f"{path}: {arm.name}")
+            place = _Place(arm.steps, f"{path}.split.{arm.name}.steps", 0, after)
+            arms.append((min(upper, BUCKETS), self._tree(place, flags, label)))
+        return Bucket(step.name, tuple(arms))
+
+    def _wait_for(self, step: WaitFor, path: str, after: _Place, flags: Flags, taken: tuple[str, ...]) -> Tree:
+        conditions = tuple(with_flags(c, dict(flags)) for c in step.any)
+        leaf = self._leaf(self._stop(step, path, after, flags), None, taken)
+        tree: Tree = leaf
+        for condition in reversed(conditions):
+            arrived = without_events(condition)
+            if arrived == FALSE:
+                continue
+            through = self._tree(after, _with(flags, step.as_, True), (*taken, f"{path}: already matched"))
+            tree = Decide(arrived, through, tree, tree)
+        return tree
+
+    def _stop(self, step: Step, path: str, after: _Place, flags: Flags) -> int:
+        key = (path, flags)
+        if key in self._stops:
+            return self._stops[key]
+        number = self._stops[key] = len(self._stops)
+        stop = Stop(step=number, path=path, kind="")
+        match step:
+            case Send(template=template):
+                ways = {"verdict": self._resume(after, flags)}
+                stop = Stop(step=number, path=path, kind="send", template=template, ways=ways)
+            case Wait(duration_s=seconds):
+                stop = Stop(step=number, path=path, kind="wait", seconds=seconds,
+                            ways={"timer": self._resume(after, flags)})  # fmt: skip
+            case Update(set=values):
+                stop = Stop(step=number, path=path, kind="update", set=values,
+                            ways={"updated": self._resume(after, flags)})  # fmt: skip
+            case WaitFor(any=conditions, until_s=seconds, as_=name):
+                ways = {
+                    "matched": self._resume(after, _with(flags, name, True)),
+                    "timeout": self._resume(after, _with(flags, name, False)),
+                }
+                stop = Stop(step=number, path=path, kind="wait_for", seconds=seconds, ways=ways,
+                            conditions=tuple(with_flags(c, dict(flags)) for c in conditions))  # fmt: skip
+        self._built[number] = stop
+        return number
+
+
+def _with(flags: Flags, name: str | None, value: bool) -> Flags:
+    return tuple(sorted({**dict(flags), name: value}.items())) if name else flags
+
+
+def with_flags(node: Expr, flags: dict[str, bool]) -> Expr:
+    """The expression with known flags as literals, and/or/not simplified.
+
+    An unknown flag (its wait_for was not passed) is NULL.
+    """
+    match node:
+        case Flag(name):
+            return Lit({True: "true", False: "false", None: None}[flags.get(name)], "boolean")
+        case Not(arg):
+            inner = with_flags(arg, flags)
+            if isinstance(inner, Lit) and inner.type == "boolean":
+                return Lit({"true": "false", "false": "true", None: None}[inner.text], "boolean")
+            return Not(inner)
+        case Binary("and" | "or" as op, left, right):
+            return _junction(op, with_flags(left, flags), with_flags(right, flags))
+        case Binary(op, left, right):
+            return Binary(op, with_flags(left, flags), with_flags(right, flags))
+        case IsNull(arg):
+            return IsNull(with_flags(arg, flags))
+        case InList(arg, items):
+            return InList(with_flags(arg, flags), items)
+        case Like(arg, pattern):
+            return Like(with_flags(arg, flags), pattern)
+        case OlderThan(arg, seconds):
+            return OlderThan(with_flags(arg, flags), seconds)
+        case Coalesce(args):
+            return Coalesce(tuple(with_flags(a, flags) for a in args))
+    return node
+
+
+def _junction(op: str, left: Expr, right: Expr) -> Expr:
+    absorbing, neutral = ("false", "true") if op == "and" else ("true", "false")
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Lit) and one.type == "boolean":
+            if one.text == absorbing:
+                return one
+            if one.text == neutral:
+                return other
+            if one.text is None and isinstance(other, Lit) and other.text is None:
+                return one
+    return Binary(op, left, right)
+
+
+def without_events(node: Expr) -> Expr:
+    """The expression with every ``event(...)`` taken as FALSE, simplified."""
+    match node:
+        case EventIs():
+            return FALSE
+        case Agg():
+            return node
+        case Not(arg):
+            inner = without_events(arg)
+            return with_flags(Not(inner), {})
+        case Binary("and" | "or" as op, left, right):
+            return _junction(op, without_events(left), without_events(right))
+        case Binary(op, left, right):
+            return Binary(op, without_events(left), without_events(right))
+        case Coalesce(args):
+            return Coalesce(tuple(without_events(a) for a in args))
+        case IsNull(arg):
+            return IsNull(without_events(arg))
+    return node

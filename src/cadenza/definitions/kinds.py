@@ -1,0 +1,355 @@
+"""The kinds of definition, as frozen structs. A project is made of these and nothing else.
+
+Every struct is what one YAML document means after parsing: durations in seconds (``_s``), shares in
+basis points (``_bp``), expressions as trees. None holds where it was written: locations live beside the project
+(``Project.locations``), so that a definition's fingerprint does not change when a comment does.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Union
+
+import msgspec
+
+from cadenza.definitions.expression import Expr, Type
+
+
+class _Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of the structs below."""
+
+
+# --- sources and contracts ------------------------------------------------------------------
+
+
+class RecordMapping(_Definition, kw_only=True):
+    """One kind of record that a file source makes from each row (or group of rows).
+
+    Values are SQL expressions over the file's columns (aggregates allowed where the source groups).
+    """
+
+    call: Literal["track", "identify", "page", "screen", "group", "alias"]
+    message_id: str
+    """SQL text giving an id that is the same whenever the file is read again."""
+    timestamp: str
+    event: str | None = None
+    """The track event's name (plain text, not SQL)."""
+    when: str | None = None
+    once_per: str | None = None
+    """Only the first record (by timestamp) for each value of this SQL expression."""
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    group_id: str | None = None
+    previous_id: str | None = None
+    properties: dict[str, str] = {}
+    traits: dict[str, str] = {}
+
+
+class Control(_Definition, kw_only=True):
+    """A control total: an SQL aggregate over the raw file, and the text it must come to (None: only shown)."""
+
+    sql: str
+    expect: str | None = None
+
+
+class Lookup(_Definition, kw_only=True):
+    """A CSV file joined to the rows: its columns are available as ``name.column``."""
+
+    path: str
+    key: str
+    on: str
+
+
+class Source(_Definition, kw_only=True):
+    """Where records come from. ``http`` is the collection API with a write key; ``file`` is imported."""
+
+    name: str
+    kind: Literal["http", "file"]
+    owner: str = ""
+    description: str = ""
+    write_key: str | None = None
+    """http: the key clients send. Plain text or ``env:NAME``."""
+    path: str | None = None
+    format: Literal["parquet", "csv", "jsonl"] | None = None
+    time_zone: str = "UTC"
+    """The zone of timestamps in the file that carry none (IANA name)."""
+    duplicates: Literal["keep", "drop"] = "keep"
+    """file: what to do with rows that are equal in every column. Either way they are counted."""
+    group_by: tuple[str, ...] = ()
+    lookups: dict[str, Lookup] = {}
+    columns: dict[str, str] = {}
+    """Derived columns: name -> SQL over the file's row."""
+    records: tuple[RecordMapping, ...] = ()
+    controls: dict[str, Control] = {}
+    """file: totals the file must reconcile with, checked and shown at every import."""
+
+
+class Property(_Definition, kw_only=True):
+    """One declared property of an event (or trait of identify). Undeclared ones are kept too."""
+
+    type: Literal["string", "integer", "decimal", "boolean", "timestamp", "object", "array"]
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    enum: tuple[str, ...] = ()
+    max_length: int | None = None
+    personal: bool = False
+    description: str = ""
+
+
+class Contract(_Definition, kw_only=True):
+    """What an event must look like. ``name`` is the track event's name, or ``identify``."""
+
+    name: str
+    owner: str = ""
+    description: str = ""
+    properties: dict[str, Property] = {}
+    on_violation: Literal["quarantine", "flag"] = "quarantine"
+
+
+# --- identity, traits, segments ---------------------------------------------------------------
+
+
+class Identifier(_Definition, kw_only=True):
+    """A kind of identifier. ``source``: where it is found: ``userId``, ``anonymousId``, ``traits.X``
+    (traits or context.traits), ``properties.X``."""
+
+    type: str
+    source: str
+    blocked: tuple[str, ...] = ()
+    """Values that never identify anyone, besides the built-in ones; ``/.../`` is a pattern."""
+
+
+class Identity(_Definition, kw_only=True):
+    """How records become persons. ``identifiers`` in order of priority, highest first."""
+
+    identifiers: tuple[Identifier, ...]
+
+
+class TraitDefinition(_Definition, kw_only=True):
+    """A trait of a person: either the last value sent under ``from_`` (``traits.X``), or ``value``."""
+
+    name: str
+    type: Type
+    from_: str | None = msgspec.field(default=None, name="from")
+    value: Expr | None = None
+    owner: str = ""
+    description: str = ""
+    personal: bool = False
+
+
+class Segment(_Definition, kw_only=True):
+    """Persons for whom ``when`` is TRUE; membership is kept as intervals."""
+
+    name: str
+    when: Expr
+    owner: str = ""
+    description: str = ""
+
+
+# --- journeys ----------------------------------------------------------------------------------
+
+
+class Trigger(_Definition, kw_only=True):
+    """What makes a person a candidate: a track event (``where`` TRUE), or a change of a segment."""
+
+    event: str | None = None
+    where: Expr | None = None
+    segment: str | None = None
+    change: Literal["entered", "left"] = "entered"
+
+
+class Entry(_Definition, kw_only=True):
+    """Trigger, qualification (``when``), suppression (``unless``), re-entry (``again``), entry key.
+
+    ``again``: ``once``; ``after_exit``; or ``after`` with ``again_after_s`` since the last entry.
+    ``key``: an expression over the triggering event's properties; None is the person.
+    """
+
+    on: Trigger
+    when: Expr | None = None
+    unless: Expr | None = None
+    again: Literal["once", "after_exit", "after"] = "once"
+    again_after_s: int = 0
+    key: Expr | None = None
+
+
+class Holdout(_Definition, kw_only=True):
+    """The share of candidates that is assigned to get nothing, for measurement."""
+
+    name: str
+    share_bp: int
+
+
+class Exit(_Definition, kw_only=True):
+    """The four exits, checked at every item in this order."""
+
+    goal: Expr
+    disqualified: Expr
+    superseded: bool
+    time_limit_s: int
+
+
+class Outcome(_Definition, kw_only=True):
+    """The primary outcome metric of a journey and its unit."""
+
+    metric: str
+    unit: Literal["person"] = "person"
+
+
+class Send(_Definition, kw_only=True, tag_field="step", tag="send"):
+    template: str
+
+
+class Wait(_Definition, kw_only=True, tag_field="step", tag="wait"):
+    duration_s: int
+
+
+class WaitFor(_Definition, kw_only=True, tag_field="step", tag="wait_for"):
+    any: tuple[Expr, ...]
+    until_s: int
+    as_: str | None = msgspec.field(default=None, name="as")
+
+
+class Arm(_Definition, kw_only=True):
+    when: Expr
+    steps: tuple["Step", ...]
+
+
+class Branch(_Definition, kw_only=True, tag_field="step", tag="branch"):
+    """The first arm whose ``when`` is not FALSE decides: TRUE takes the arm, NULL takes ``unknown``."""
+
+    arms: tuple[Arm, ...]
+    unknown: tuple["Step", ...]
+    otherwise: tuple["Step", ...]
+
+
+class SplitArm(_Definition, kw_only=True):
+    name: str
+    share_bp: int
+    steps: tuple["Step", ...]
+
+
+class Split(_Definition, kw_only=True, tag_field="step", tag="split"):
+    """A sticky random split: bucket(name, person) against cumulated shares, in the order written."""
+
+    name: str
+    arms: tuple[SplitArm, ...]
+
+
+class Update(_Definition, kw_only=True, tag_field="step", tag="update"):
+    """Set traits (of kind ``from``) to literals."""
+
+    set: dict[str, str | int | float | bool]
+
+
+class ExitStep(_Definition, kw_only=True, tag_field="step", tag="exit"):
+    """End here. The reason is the author's word, default ``completed``."""
+
+    reason: str = "completed"
+
+
+Step = Union[Send, Wait, WaitFor, Branch, Split, Update, ExitStep]
+
+
+class Journey(_Definition, kw_only=True):
+    name: str
+    owner: str
+    outcome: Outcome
+    entry: Entry
+    exit: Exit
+    steps: tuple[Step, ...]
+    priority: int = 50
+    arena: str | None = "default"
+    """Journeys of one arena compete for a person; None competes with nobody."""
+    holdout: Holdout | None = None
+    in_flight: Literal["pin", "exit"] = "pin"
+    """What a new version does with those inside an older one."""
+    description: str = ""
+
+
+# --- governance, content, delivery, metrics ----------------------------------------------------------
+
+
+class Cap(_Definition, kw_only=True):
+    """At most ``limit`` marketing messages per person in any ``per_s`` seconds (rolling), over all
+    journeys; ``channel`` None counts every channel."""
+
+    name: str
+    limit: int
+    per_s: int
+    channel: str | None = None
+    when_full: Literal["defer", "drop"] = "drop"
+
+
+class QuietHours(_Definition, kw_only=True):
+    """Local times (``HH:MM``) between which marketing waits; may pass midnight."""
+
+    from_: str = msgspec.field(name="from")
+    to: str
+
+
+class Suppress(_Definition, kw_only=True):
+    """Marketing is withheld while ``when`` is TRUE or unknown."""
+
+    name: str
+    when: Expr
+
+
+class Policy(_Definition, kw_only=True):
+    """The contact policy of the project; there is one."""
+
+    caps: tuple[Cap, ...] = ()
+    quiet_hours: QuietHours | None = None
+    time_zone_trait: str = "time_zone"
+    missing_time_zone: str = "drop"
+    """``drop``, or the IANA zone to assume."""
+    suppress: tuple[Suppress, ...] = ()
+    deadline_s: int = 3 * 86400
+    """A message that would have to wait longer than this is dropped."""
+    holdout: Holdout | None = None
+    """A global holdout: its units get no marketing from any journey."""
+
+
+class Template(_Definition, kw_only=True):
+    """Content of one message. ``subject`` and ``body`` are Liquid with strict variables."""
+
+    name: str
+    channel: str
+    purpose: str
+    message_class: Literal["marketing", "transactional"] = msgspec.field(
+        default="marketing", name="class"
+    )
+    subject: str = ""
+    body: str
+    format: Literal["text", "html"] = "text"
+    owner: str = ""
+
+
+class Destination(_Definition, kw_only=True):
+    """Where messages of a channel go. ``settings`` are the adapter's; secrets as ``env:`` or ``file:``."""
+
+    name: str
+    channel: str
+    adapter: str
+    address_trait: str = "email"
+    settings: dict[str, str | int | bool] = {}
+    attempts: int = 8
+    backoff_s: int = 2
+
+
+class Metric(_Definition, kw_only=True):
+    """What is counted for a unit after its assignment, within ``within_s``.
+
+    ``sum`` of ``property`` (minus the same of ``minus`` events), ``count`` of events, or ``conversion``
+    (1 when there is at least one).
+    """
+
+    name: str
+    kind: Literal["sum", "count", "conversion"]
+    event: str
+    property: str | None = None
+    minus: str | None = None
+    where: Expr | None = None
+    within_s: int
+    unit_label: str = ""
+    description: str = ""

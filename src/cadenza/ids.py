@@ -1,0 +1,58 @@
+"""Deterministic ids and hash buckets; the only random source.
+
+The same functions exist as SQL (``sql/dialect.py``), so that the engine, the reference model and
+any other implementation put a unit into the same bucket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+
+BUCKETS = 10_000
+"""Shares are whole basis points: 20 % is 2,000 of 10,000 buckets."""
+
+
+def md5_low64(text: str) -> int:
+    """The first 8 bytes of MD5, little endian: DuckDB's ``md5_number_upper``."""
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "little")
+
+
+def bucket(salt: str, unit: int | str) -> int:
+    """The bucket 0..9999 of a unit under a salt. A unit is in a share of s basis points when its
+    bucket is below s, so a share that grows keeps everyone it had.
+
+    >>> bucket('win_back', 17)
+    7279
+    """
+    return md5_low64(f"{salt}:{unit}") % BUCKETS
+
+
+def enrollment_id(journey: str, person: int, key: str, entered_micros: int) -> int:
+    """A 63-bit id of one passage of one person (and entry key) through a journey."""
+    return md5_low64(f"{journey}|{person}|{key}|{entered_micros}") >> 1
+
+
+def message_id(enrollment: int, step: str) -> str:
+    """The id of the message that one enrollment sends at one step; also the idempotency key."""
+    return f"{enrollment:016x}-{hashlib.md5(step.encode(), usedforsecurity=False).hexdigest()[:8]}"
+
+
+def fingerprint(parts: Iterable[bytes]) -> str:
+    """Content address of a definition: 16 hex digits of SHA-256 over the parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def random_id() -> str:
+    """A new random id (32 hex digits), for records whose sender gave none."""
+    return secrets.token_hex(16)
+
+
+def random_fraction() -> float:
+    """A random number in [0, 1), for the jitter of retries."""
+    return secrets.randbits(53) / (1 << 53)

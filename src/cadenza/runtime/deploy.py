@@ -1,0 +1,234 @@
+"""Deployment: a project from the log becomes columns, journey versions and dimension tables of the store."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cadenza.definitions.graph import flatten
+from cadenza.definitions.kinds import Journey
+from cadenza.definitions.project import Project, encode, version_of
+from cadenza.errors import StoreError
+from cadenza.ids import fingerprint
+from cadenza.ports.engine import Engine
+from cadenza.sql import zones
+from cadenza.sql.columns import Schema
+from cadenza.sql.program import Program, Version
+from cadenza.sql.step import Step, sql
+from cadenza.sql.tables import BY_NAME, create_statements
+from cadenza.stages import events, identity, journeys, profiles, segments
+
+FAR_PAST, FAR_FUTURE = "0001-01-01", "9999-12-31"
+
+
+class DeployBody(msgspec.Struct):
+    """The body of a ``deploy`` record."""
+
+    project: Project
+    fingerprint: str
+
+
+def deploy_body(project: Project) -> bytes:
+    """The canonical body of the record that deploys a project."""
+    data = encode(project)
+    return msgspec.json.encode(DeployBody(project=project, fingerprint=fingerprint([data])), order="sorted")
+
+
+def prepare(engine: Engine) -> None:
+    """Create the tables of an empty store; an existing one is left as it is."""
+    with engine.transaction():
+        for statement in create_statements():
+            engine.execute(statement)
+        if engine.query("SELECT count(*) FROM clock")[0][0] == 0:
+            engine.execute(
+                f"INSERT INTO clock VALUES (0, TIMESTAMP '{FAR_PAST}', TIMESTAMP '{FAR_PAST}', 0, 0)"
+            )
+            engine.append_json("tz_rule", BY_NAME["tz_rule"].columns, zones.rows())
+
+
+def load(engine: Engine) -> Program | None:
+    """The program of the last deployment, with older versions that still hold people; None before the first."""
+    rows = engine.query("SELECT project FROM deployment ORDER BY offset_ DESC LIMIT 1")
+    if not rows:
+        return None
+    project = msgspec.json.decode(rows[0][0], type=Project)
+    program = Program(project, _versions(engine))
+    _fill_dimensions(engine, program)
+    return program
+
+
+def _versions(engine: Engine) -> list[Version]:
+    rows = engine.query(
+        "SELECT jid, definition, current FROM journey_version v WHERE current OR EXISTS "
+        "(SELECT 1 FROM enrollment e WHERE e.jid = v.jid) ORDER BY jid"
+    )
+    found = []
+    for jid, definition, current in rows:
+        journey = msgspec.json.decode(definition, type=Journey)
+        found.append(Version(jid=jid, journey=journey, graph=flatten(journey), current=current))
+    return found
+
+
+def _fill_dimensions(engine: Engine, program: Program) -> None:
+    for table, (columns, rows) in program.dimensions().items():
+        engine.execute(f"CREATE OR REPLACE TEMP TABLE {table} ({', '.join(f'{c} {k}' for c, k in columns.items())})")
+        if rows:
+            engine.append_json(table, columns, msgspec.json.encode(rows))
+
+
+def deploy(engine: Engine, body: bytes, offset: int, recorded_at: str, wave: int) -> Program:
+    """Take over a deployed project at ``recorded_at`` (ISO, naive UTC), inside the tick's transaction.
+
+    Memberships are recomputed for everyone; a change by deployment triggers no journey.
+    """
+    try:
+        parsed = msgspec.json.decode(body, type=DeployBody)
+    except msgspec.MsgspecError as error:
+        raise StoreError(
+            f"the deployed project cannot be read: {error}", where=f"log record {offset}",
+            remedy="It was written by another version of Cadenza; run the version that deployed it.",
+        ) from error  # fmt: skip
+    project = parsed.project
+    engine.query(
+        "INSERT INTO deployment VALUES (?, ?::TIMESTAMP, ?, ?)",
+        [offset, recorded_at, parsed.fingerprint, encode(project).decode()],
+    )
+    replaced = _renew_versions(engine, project, recorded_at)
+    program = Program(project, _versions(engine))
+    _migrate(engine, program)
+    _fill_dimensions(engine, program)
+    _describe_versions(engine, program)
+    if replaced:
+        run(engine, journeys.replace(replaced))
+    _recompute(engine, program, wave)
+    return program
+
+
+def run(engine: Engine, steps: list[Step]) -> None:
+    """Execute steps in order."""
+    for step in steps:
+        engine.execute(step.sql)
+
+
+def _renew_versions(engine: Engine, project: Project, recorded_at: str) -> frozenset[int]:
+    """New versions for new or changed journeys; returns the jids whose people must leave."""
+    known = {
+        (journey, version): jid
+        for jid, journey, version in engine.query("SELECT jid, journey, version FROM journey_version")
+    }
+    engine.execute("UPDATE journey_version SET current = FALSE")
+    next_jid = max(known.values(), default=0) + 1
+    leaving: list[str] = []
+    for journey in project.journeys:
+        version = version_of(journey)
+        jid = known.get((journey.name, version))
+        if jid is not None:
+            engine.execute("UPDATE journey_version SET current = TRUE WHERE jid = ?", [jid])
+            continue
+        engine.query(
+            "INSERT INTO journey_version VALUES (?, ?, ?, ?, ?::TIMESTAMP, TRUE, ?)",
+            [next_jid, journey.name, version, journey.priority, recorded_at,
+             msgspec.json.encode(journey, order="sorted").decode()],
+        )  # fmt: skip
+        next_jid += 1
+        if journey.in_flight == "exit":
+            leaving.append(journey.name)
+    if not leaving:
+        return frozenset()
+    rows = engine.query(
+        "SELECT jid FROM journey_version WHERE NOT current AND list_contains(?::VARCHAR[], journey)", [leaving]
+    )
+    return frozenset(jid for (jid,) in rows)
+
+
+def _columns(engine: Engine, table: str) -> dict[str, str]:
+    return {
+        name: kind
+        for name, kind in engine.query(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? AND NOT internal", [table]
+        )
+    }
+
+
+def _migrate(engine: Engine, program: Program) -> None:
+    """Columns for what the project declares; history is read again for what is new."""
+    schema: Schema = program.schema
+    for table, wanted in (("profile", schema.profile_columns()), ("event", schema.event_columns())):
+        have = _columns(engine, table)
+        for name, kind in wanted.items():
+            base = kind.split(" DEFAULT")[0]
+            if have.get(name) == base:
+                continue
+            if name in have:
+                engine.execute(f'ALTER TABLE {table} DROP COLUMN "{name}"')
+            engine.execute(f'ALTER TABLE {table} ADD COLUMN "{name}" {kind}')
+            if table == "event":
+                _backfill_property(engine, name, schema.properties[name[2:]])
+    _backfill_traits(engine, program)
+
+
+def _backfill_property(engine: Engine, name: str, kind: str) -> None:
+    value = sql(f"""json_extract_string(properties, '$."{name[2:]}"')""")
+    tree = events.typed(value, kind)
+    engine.execute(f'UPDATE event SET "{name}" = {tree.sql(dialect="duckdb")} WHERE properties IS NOT NULL')
+
+
+def _backfill_traits(engine: Engine, program: Program) -> None:
+    known = {t for (t,) in engine.query("SELECT DISTINCT trait FROM trait_value")}
+    for trait in program.project.traits:
+        if trait.from_ is None or trait.name in known:
+            continue
+        path = "$." + ".".join(f'"{p}"' for p in trait.from_.removeprefix("traits.").split("."))
+        value = f"json_extract_string(traits, '{path}')"
+        converts = events.typed(sql(value), trait.type).sql(dialect="duckdb")
+        engine.execute(
+            f"INSERT INTO trait_value SELECT pid, origin_pid, '{trait.name}', {value}, occurred_at, recorded_at, 0, NULL, "
+            f"offset_, 'record' FROM event WHERE traits IS NOT NULL AND ({converts}) IS NOT NULL"
+        )
+
+
+def _describe_versions(engine: Engine, program: Program) -> None:
+    engine.execute("DELETE FROM journey_step")
+    engine.execute("DELETE FROM journey_hop")
+    steps, hops = [], []
+    for version in program.versions.values():
+        for stop in version.graph.stops:
+            steps.append({"jid": version.jid, "step": stop.step, "path": stop.path, "kind": stop.kind,
+                          "template": stop.template or None})  # fmt: skip
+        for hop in version.graph.hops:
+            hops.append({"jid": version.jid, "hop": hop.hop, "taken": msgspec.json.encode(hop.taken).decode()})
+    if steps:
+        engine.append_json("journey_step", BY_NAME["journey_step"].columns, msgspec.json.encode(steps))
+        engine.append_json("journey_hop", BY_NAME["journey_hop"].columns, msgspec.json.encode(hops))
+
+
+def everyone_row(program: Program) -> profiles.Row:
+    """The shape that recomputes everything of everyone: a deployment, or a check against increments."""
+    from_segments = frozenset(program.project.traits and [t.name for t in program.project.traits] or [])
+    return profiles.Row(
+        traits=from_segments, terms=profiles.segment_terms(program), properties=frozenset(),
+        journeys=profiles.segment_journeys(program), recompute=True, sent=True, consents=True, suppressions=True,
+        segments=True, events=False,
+    )  # fmt: skip
+
+
+def _recompute(engine: Engine, program: Program, wave: int) -> None:
+    if engine.query("SELECT count(*) FROM profile")[0][0] == 0:
+        return
+    engine.execute(f"SET VARIABLE wave = {wave}::BIGINT")
+    shape = everyone_row(program)
+    run(engine, [identity.everyone(), journeys.passages(), *profiles.row(program, shape, events.typed)])
+    changed = changed_segments(engine, program)
+    run(engine, segments.memberships(program, changed, deploy=True))
+    run(engine, profiles.write_back(program, shape, fresh=False, known=True, changed=True))
+
+
+def changed_segments(engine: Engine, program: Program) -> frozenset[tuple[str, bool]]:
+    """Which (segment, entered) changes occurred in the wave."""
+    query = segments.summary(program)
+    if query is None:
+        return frozenset()
+    counts = engine.query(query)[0]
+    pairs = [(name, entered) for name in program.schema.segments for entered in (True, False)]
+    return frozenset(pair for pair, count in zip(pairs, counts, strict=True) if count)
+
+

@@ -1,0 +1,119 @@
+"""The journeys of one person: each passage's path, each candidate message and what became of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from sqlglot import exp
+
+from cadenza.definitions.kinds import Journey
+from cadenza.ports.engine import Engine
+from cadenza.runtime.explain.views import (
+    DeliveryView,
+    MessageView,
+    MoveView,
+    PassageView,
+    RefusalView,
+    VerdictView,
+)  # fmt: skip
+from cadenza.runtime.explain.wording import judged, moved, position, refused
+from cadenza.sql import step
+from cadenza.sql.step import number
+
+_SCRIPT = step.Script.beside(__file__, "explain")
+Rows = list[tuple[Any, ...]]
+
+
+def passages(engine: Engine, pid: int, chosen: exp.Expression) -> tuple[PassageView, ...]:
+    """Every enrollment of a person, oldest first. ``chosen``: a condition on ``journey_version`` (alias ``v``)."""
+    rows = engine.query(_SCRIPT.step("passages", pid=number(pid), chosen=chosen).sql)
+    story = _Story(engine, pid) if rows else None
+    return tuple(story.passage(row) for row in rows) if story else ()
+
+
+def refusals(engine: Engine, pid: int, chosen: exp.Expression) -> tuple[RefusalView, ...]:
+    """Every refusal of a person as a candidate, oldest first."""
+    return tuple(
+        RefusalView(
+            journey=name, at=at, trigger=_entry(_definition(text), offset, record), offset=offset,
+            reason=reason, rule=rule, words=refused(reason, rule),
+        )
+        for name, text, at, reason, rule, offset, record in engine.query(
+            _SCRIPT.step("refusals", pid=number(pid), chosen=chosen).sql
+        )
+    )
+
+
+class _Story:
+    """All moves, verdicts and deliveries of a person, by enrollment."""
+
+    def __init__(self, engine: Engine, pid: int) -> None:
+        def rows(query: str, *key: int) -> dict[tuple[Any, ...], Rows]:
+            found: dict[tuple[Any, ...], Rows] = defaultdict(list)
+            for row in engine.query(_SCRIPT.step(query, pid=number(pid)).sql):
+                found[tuple(row[k] for k in key)].append(row)
+            return found
+
+        self._moves = rows("moves", 0)
+        self._arrivals = rows("arrivals", 0)
+        self._verdicts = rows("verdicts", 0, 1)
+        self._deliveries = rows("deliveries", 0)
+
+    def passage(self, row: tuple[Any, ...]) -> PassageView:
+        eid, name, version, text, key, entered, offset, at_step, wake_at, path, ended, reason, record, by = row
+        journey = _definition(text)
+        lives = ended is None and at_step != -1
+        return PassageView(
+            journey=name, version=version, key=key or "", entered_at=entered, offset=offset,
+            trigger=_entry(journey, offset, record),
+            moves=tuple(self._move(journey, move) for move in self._moves.get((eid,), ())),
+            messages=tuple(self._message(journey, arrival) for arrival in self._arrivals.get((eid,), ())),
+            position=position(journey, path, None) if lives else None, wakes_at=wake_at if lives else None,
+            ended_at=ended, ended_by=by, reason=reason,
+        )  # fmt: skip
+
+    def _move(self, journey: Journey | None, row: tuple[Any, ...]) -> MoveView:
+        _, at, cause, _, _, to_path, to_kind, hop, offset, record, since = row
+        way = msgspec.json.decode(hop, type=list[str]) if hop else []
+        words = moved(journey, cause, at - since if since else timedelta(), record, way, position(journey, to_path, to_kind))
+        return MoveView(at=at, words=words, cause=cause, offset=offset)
+
+    def _message(self, journey: Journey | None, row: tuple[Any, ...]) -> MessageView:
+        eid, at_step, path, template, at, message_id, deliverable, ended = row
+        verdicts = tuple(_verdict(verdict) for verdict in self._verdicts.get((eid, at_step), ()))
+        final = {"send": "sent", "drop": "dropped"}.get(verdicts[-1].verdict) if verdicts else None
+        return MessageView(
+            step=position(journey, path, "send"), template=template, arrived_at=at,
+            outcome=final or ("withdrawn" if ended else "waiting"), message_id=message_id,
+            replayed=message_id is not None and not deliverable, verdicts=verdicts,
+            deliveries=tuple(
+                DeliveryView(at=when, name=name, detail=detail)
+                for _, when, name, detail in self._deliveries.get((message_id,), ())
+            ),
+        )  # fmt: skip
+
+
+def _definition(text: str | None) -> Journey | None:
+    """The journey as it was when it was deployed under this version."""
+    return msgspec.json.decode(text, type=Journey) if text else None
+
+
+def _entry(journey: Journey | None, offset: int | None, record: str | None) -> str:
+    """What made the person a candidate, after "by"."""
+    by = f"'{record}', record {offset}" if record else f"record {offset}" if offset is not None else "time"
+    if journey is None or journey.entry.on.segment is None:
+        return by
+    verb = {"entered": "entering", "left": "leaving"}[journey.entry.on.change]
+    return f"{verb} segment '{journey.entry.on.segment}' " + ("as time passed" if offset is None else f"with {by}")
+
+
+def _verdict(row: tuple[Any, ...]) -> VerdictView:
+    _, _, at, verdict, reason, rule, until, evidence = row
+    known = msgspec.json.decode(evidence) if evidence else {}
+    return VerdictView(
+        at=at, verdict=verdict, words=judged(verdict, reason, rule, until), reason=reason, rule=rule, until=until,
+        evidence={name: str(value) for name, value in known.items() if value is not None},
+    )  # fmt: skip

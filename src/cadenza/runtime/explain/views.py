@@ -1,0 +1,231 @@
+"""What an explanation is made of: frozen, JSON-encodable. Instants are naive UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class _View(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the structs below."""
+
+
+class IdentifierView(_View, kw_only=True):
+    """An identifier the person holds, and the link that brought it: rule, record (log offset), time."""
+
+    type: str
+    value: str
+    rule: str | None
+    offset: int | None
+    at: datetime | None
+
+
+class MergeView(_View, kw_only=True):
+    """A merge: ``absorbed`` became part of ``survivor``, proved by the record at ``offset`` and its identifier."""
+
+    at: datetime
+    absorbed: str
+    survivor: str
+    offset: int
+    identifier: str | None
+
+
+class SourceView(_View, kw_only=True):
+    """A record, or a journey's step, that a value comes from."""
+
+    what: str
+    at: datetime
+    offset: int | None
+    value: str | None = None
+    source: str | None = None
+
+
+class CountedView(_View, kw_only=True):
+    """One aggregate of a computed trait: its text, how many events it counts, the first and last few of them."""
+
+    text: str
+    events: int
+    shown: tuple[SourceView, ...]
+
+
+class TraitView(_View, kw_only=True):
+    """A trait: its value now (text), and where that comes from: values sent (latest first), or events counted."""
+
+    name: str
+    type: str
+    value: str | None
+    definition: str
+    sent: tuple[SourceView, ...] = ()
+    counted: tuple[CountedView, ...] = ()
+
+
+class ConsentView(_View, kw_only=True):
+    """An explicit statement of consent and its proof; ``in_force``: it decides now."""
+
+    purpose: str
+    channel: str
+    granted: bool
+    in_force: bool
+    at: datetime
+    offset: int | None
+    source: str | None
+    text_version: str | None
+
+
+class SuppressionView(_View, kw_only=True):
+    """A reason not to use a channel, and the record that gave it."""
+
+    channel: str
+    reason: str
+    at: datetime
+    offset: int | None
+
+
+class MembershipView(_View, kw_only=True):
+    """A stay in a segment; ``until`` None: still in."""
+
+    segment: str
+    since: datetime
+    cause: str
+    until: datetime | None
+    left_by: str | None
+
+
+class MoveView(_View, kw_only=True):
+    """One move of an enrollment, in words. ``offset``: the record that caused it, None for time."""
+
+    at: datetime
+    words: str
+    cause: str
+    offset: int | None
+
+
+class VerdictView(_View, kw_only=True):
+    """A verdict on a candidate message, with its rule and evidence. ``words`` say it in a sentence."""
+
+    at: datetime
+    verdict: str
+    words: str
+    reason: str | None
+    rule: str | None
+    until: datetime | None
+    evidence: dict[str, str]
+
+
+class DeliveryView(_View, kw_only=True):
+    """What delivery reported, or a cancellation."""
+
+    at: datetime
+    name: str
+    detail: str | None
+
+
+class MessageView(_View, kw_only=True):
+    """A candidate message: where it arose, every verdict in order, and what became of it.
+
+    ``outcome``: sent, dropped, withdrawn (the journey ended first) or waiting. ``replayed``: decided to be sent while
+    history was replayed, so it was handed to nobody."""
+
+    step: str
+    template: str | None
+    arrived_at: datetime
+    outcome: str
+    message_id: str | None
+    replayed: bool
+    verdicts: tuple[VerdictView, ...]
+    deliveries: tuple[DeliveryView, ...]
+
+
+class PassageView(_View, kw_only=True):
+    """One enrollment. ``offset``: the record that started it, None for time. ``position`` and ``wakes_at`` while it
+    lives; ``ended_at``, ``ended_by`` (the record's name, None for time) and ``reason`` after."""
+
+    journey: str
+    version: str
+    key: str
+    entered_at: datetime
+    trigger: str
+    offset: int | None
+    moves: tuple[MoveView, ...]
+    messages: tuple[MessageView, ...]
+    position: str | None
+    wakes_at: datetime | None
+    ended_at: datetime | None
+    ended_by: str | None
+    reason: str | None
+
+
+class RefusalView(_View, kw_only=True):
+    """A time the person was a candidate and did not enter."""
+
+    journey: str
+    at: datetime
+    trigger: str
+    offset: int | None
+    reason: str
+    rule: str | None
+    words: str
+
+
+class PartView(_View, kw_only=True):
+    """One part of a condition and what it gave: true, false or unknown; ``values``: the traits it reads, as then."""
+
+    text: str
+    answer: str
+    values: dict[str, str | None]
+
+
+class NotQualifiedView(_View, kw_only=True):
+    """A trigger that led to neither entry nor refusal, re-derived: the condition as of that instant, part by part."""
+
+    journey: str
+    at: datetime
+    trigger: str
+    offset: int | None
+    condition: str
+    answer: str
+    parts: tuple[PartView, ...]
+
+
+class AssignmentView(_View, kw_only=True):
+    """The arm of the person under a holdout: bucket 0..9999 against the share in basis points."""
+
+    holdout: str
+    arm: str
+    bucket: int
+    share_bp: int | None
+    at: datetime
+    journey: str | None
+    in_force: bool
+
+
+class JourneyCount(_View, kw_only=True):
+    """Candidates of a journey that did not qualify, over everyone, by rule."""
+
+    journey: str
+    rule: str
+    n: int
+
+
+class Explanation(_View, kw_only=True):
+    """Everything known of one person as of ``as_of``. ``asked`` is what was looked up; ``absorbed`` are the ids
+    that were merged into ``person``."""
+
+    asked: str
+    person: str
+    as_of: datetime
+    created_at: datetime
+    absorbed: tuple[str, ...]
+    identifiers: tuple[IdentifierView, ...]
+    merges: tuple[MergeView, ...]
+    records: int
+    traits: tuple[TraitView, ...]
+    consents: tuple[ConsentView, ...]
+    suppressions: tuple[SuppressionView, ...]
+    memberships: tuple[MembershipView, ...]
+    journey: str | None
+    passages: tuple[PassageView, ...]
+    refusals: tuple[RefusalView, ...]
+    not_qualified: tuple[NotQualifiedView, ...]
+    assignments: tuple[AssignmentView, ...]

@@ -1,0 +1,149 @@
+"""Steps, moves and verdicts in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from cadenza.definitions.expression_text import duration_text, write
+from cadenza.definitions.kinds import Branch, Journey, Send, Split, Step, Update, Wait, WaitFor
+
+DROPPED = {
+    "unreachable": "there is no address for the channel",
+    "suppressed": "the channel is suppressed for this person ({rule})",
+    "policy": "the contact policy's rule '{rule}' holds it back",
+    "no_consent": "there is no consent in force for {rule}",
+    "holdout": "the person is in the global holdout '{rule}'",
+    "no_time_zone": "the person's time zone is not known",
+    "deadline": "quiet hours would push it past the deadline",
+    "cap": "the contact limit '{rule}' is reached",
+}
+DEFERRED = {
+    "quiet_hours": "it is in the quiet hours ({rule})",
+    "cap": "the contact limit '{rule}' is reached",
+}
+REFUSED = {
+    "no_key": "the entry key is empty",
+    "suppressed": "the journey's 'unless' was true or unknown",
+    "re_entry: running": "the person is already in this journey",
+    "re_entry: once": "the person was in it before, and it may be entered once",
+    "re_entry: after": "too little time has passed since the last entry",
+    "priority": "a journey at least as important holds the person in arena '{rule}'",
+    "holdout": "the person is held out for measurement ('{rule}')",
+}
+_CAUSES = {"sent": "sent", "dropped": "message dropped", "updated": "profile updated"}
+_ARM = re.compile(r"^arms\[(\d+)\]\.steps$")
+
+
+def span(delta: timedelta) -> str:
+    """A duration as people say it, in its two largest units.
+
+    >>> span(timedelta(days=5, hours=2, minutes=3)), span(timedelta(seconds=61)), span(timedelta())
+    ('5 days 2 hours', '1 minute 1 second', 'no time')
+    """
+    left, said = int(delta.total_seconds()), []
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        n, left = divmod(left, size)
+        if n:
+            said.append(f"{n} {unit}{'' if n == 1 else 's'}")
+    return " ".join(said[:2]) or "no time"
+
+
+def steps_by_path(journey: Journey) -> dict[str, Step]:
+    """Every step of a journey by its path, such as ``steps[0].split.free_shipping.steps[1]``."""
+    return dict(_walk(journey.steps, "steps"))
+
+
+def _walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:
+    for index, one in enumerate(steps):
+        path = f"{prefix}[{index}]"
+        yield path, one
+        match one:
+            case Branch(arms=arms, unknown=unknown, otherwise=otherwise):
+                for position, arm in enumerate(arms):
+                    yield from _walk(arm.steps, f"{path}.branch.arms[{position}].steps")
+                yield from _walk(unknown, f"{path}.branch.unknown")
+                yield from _walk(otherwise, f"{path}.branch.otherwise")
+            case Split(arms=split_arms):
+                for split_arm in split_arms:
+                    yield from _walk(split_arm.steps, f"{path}.split.{split_arm.name}.steps")
+
+
+def position(journey: Journey | None, path: str | None, kind: str | None) -> str:
+    """A resting step in words; without its definition its kind and path."""
+    if path is None:
+        return "the end"
+    match steps_by_path(journey).get(path) if journey is not None else None:
+        case Send(template=template):
+            return f"send {template}"
+        case Wait(duration_s=seconds):
+            return f"wait {duration_text(seconds)}"
+        case WaitFor(any=conditions, until_s=seconds):
+            awaited = " or ".join(write(c) for c in conditions)
+            return f"wait for {awaited}, at most {duration_text(seconds)}"
+        case Update(set=values):
+            return "set " + ", ".join(f"{name} = {value}" for name, value in values.items())
+    return f"{kind or 'step'} ({path})"
+
+
+def taken(journey: Journey | None, said: str) -> str:
+    """One decision of a hop ("steps[2]: unknown") in words."""
+    path, _, choice = said.partition(": ")
+    found = steps_by_path(journey).get(path) if journey is not None else None
+    if isinstance(found, Split):
+        return f"split {found.name}: {choice}"
+    if isinstance(found, WaitFor) and choice == "already matched":
+        return "what it waits for was true already"
+    if not isinstance(found, Branch):
+        return said
+    conditions = [write(arm.when) for arm in found.arms]
+    arm = _ARM.match(choice)
+    if arm:
+        return f"branch: {conditions[int(arm[1])]} was true"
+    if choice == "unknown":
+        return f"branch: {' / '.join(conditions)} was unknown"
+    return f"branch: {' / '.join(conditions)} was false, so otherwise"
+
+
+def moved(journey: Journey | None, cause: str, waited: timedelta, record: str | None, way: list[str], to: str) -> str:
+    """A move in one line: what set it off, the decisions on the way, and where it rests."""
+    by = f" (by '{record}')" if record else ""
+    match cause:
+        case "entered":
+            start = "entered"
+        case "timer":
+            start = f"waited {span(waited)}"
+        case "matched":
+            start = f"what it waited for came true after {span(waited)}{by}"
+        case "timeout":
+            start = f"waited {span(waited)} in vain"
+        case _:
+            start = _CAUSES.get(cause, cause)
+    return "; ".join([start, *(taken(journey, said) for said in way), f"now: {to}" if to != "the end" else "the end"])
+
+
+def judged(verdict: str, reason: str | None, rule: str | None, until: datetime | None) -> str:
+    """A verdict in a sentence.
+
+    >>> judged("drop", "no_consent", "marketing/email", None)
+    'not sent: there is no consent in force for marketing/email'
+    """
+    if verdict == "send":
+        return "sent: no rule stood against it"
+    known = (DEFERRED if verdict == "defer" else DROPPED).get(reason or "", reason or "no reason given")
+    text = filled(known, rule)
+    return f"put off until {until:%Y-%m-%d %H:%M:%S}: {text}" if until is not None else f"not sent: {text}"
+
+
+def refused(reason: str, rule: str | None) -> str:
+    """A refusal in a sentence."""
+    known = REFUSED.get(f"{reason}: {rule}") or REFUSED.get(reason, reason)
+    return filled(known, rule)
+
+
+def filled(text: str, rule: str | None) -> str:
+    """A sentence with its rule; the brackets and quotes go when there is none."""
+    if rule:
+        return text.replace("{rule}", rule)
+    return re.sub(r" (for |in arena )?[('\"]*\{rule\}[)'\"]*", "", text)

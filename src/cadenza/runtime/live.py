@@ -1,0 +1,59 @@
+"""The live tick: decide what came and what is due by the clock, and do nothing when there is nothing.
+
+Timers may be handled up to an instant only when no record can come before it any more. The log's fence promises
+that, so every tick with a horizon is behind a fence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from cadenza.clock import Clock, from_micros, to_micros
+from cadenza.errors import OperatingError
+from cadenza.ports.engine import Engine
+from cadenza.ports.ledger import Log
+from cadenza.runtime.tick import Progress, Ticker, TickReport
+
+
+class Live:
+    """One ticker against the clock. One thread uses it."""
+
+    def __init__(self, ticker: Ticker, engine: Engine, log: Log, clock: Clock) -> None:
+        self._ticker, self._engine, self._log, self._clock = ticker, engine, log, clock
+        self._more = True
+        self._next_due: datetime | None = None
+
+    def step(self, max_records: int = 10_000) -> TickReport | None:
+        """One tick up to the present; None when no record waits and no timer is due. Cheap then: one look at the log."""
+        now = self._clock.now()
+        waiting = self._log.head().offset > self._ticker.consumed()
+        if not waiting and not self._more and (self._next_due is None or self._next_due > now):
+            return None
+        report = self._ticker.tick(self._fenced(now), max_records)
+        # Only a tick changes the store, so what is due next holds until the next tick.
+        self._more, self._next_due = report.more, next_due(self._engine)
+        return report
+
+    def run(self, until: datetime | None, progress: Callable[[Progress], None] | None = None) -> TickReport:
+        """Ticks until the log is consumed and timers up to ``until`` are done; None: no further than the last record.
+        Raises OperatingError when ``until`` has not come yet: what happens before it is not known."""
+        if until is not None:
+            if until > self._clock.now():
+                raise OperatingError(
+                    f"{until} (UTC) has not come yet.",
+                    remedy="Nobody knows what will happen until then; name an earlier instant.",
+                )
+            self._fenced(until)
+        return self._ticker.run(until, progress)
+
+    def _fenced(self, instant: datetime) -> datetime:
+        return from_micros(self._log.fence(to_micros(instant)))
+
+
+def next_due(engine: Engine) -> datetime | None:
+    """When the next timer of anybody is due, or None."""
+    rows = engine.query(
+        "SELECT min(at_) FROM (SELECT min(wake_at) AS at_ FROM enrollment UNION ALL SELECT min(check_at) FROM profile)"
+    )
+    return rows[0][0]

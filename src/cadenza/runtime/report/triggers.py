@@ -1,0 +1,58 @@
+"""Candidates counted from what triggers a journey, independently of what the journeys stage wrote."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+import msgspec
+
+from cadenza.definitions.kinds import Trigger
+from cadenza.definitions.project import Project
+from cadenza.ports.engine import Engine
+from cadenza.runtime.history import Deployed
+from cadenza.sql import step
+from cadenza.stages import measure
+
+_SCRIPT = step.Script.beside(__file__, "measure")
+
+
+def triggered(engine: Engine, versions: tuple[Deployed, ...], before: datetime) -> dict[str, int]:
+    """Candidates per journey: matching records, or changes of its segment, while it was deployed."""
+    found: Counter[str] = Counter()
+    for version in _joined(versions):
+        for journey in version.project.journeys:
+            found[journey.name] += engine.query(_candidates(version, journey.entry.on, before))[0][0]
+    return dict(found)
+
+
+def _joined(versions: tuple[Deployed, ...]) -> list[Deployed]:
+    """Neighbours whose journeys have the same triggers, as one."""
+    joined: list[Deployed] = []
+    for version in versions:
+        if joined and _triggers(joined[-1].project) == _triggers(version.project):
+            joined[-1] = msgspec.structs.replace(joined[-1], next_first=version.next_first, until=version.until)
+        else:
+            joined.append(version)
+    return joined
+
+
+def _triggers(project: Project) -> list[tuple[str, Trigger]]:
+    return [(journey.name, journey.entry.on) for journey in project.journeys]
+
+
+def _candidates(version: Deployed, trigger: Trigger, before: datetime) -> str:
+    cut = step.instant(before.isoformat(" "))
+    if trigger.segment is not None:
+        until = min(version.until or before, before)
+        return _SCRIPT.step(
+            "triggered_by_segment", before=cut, segment=step.text(trigger.segment),
+            entered=step.sql("TRUE" if trigger.change == "entered" else "FALSE"),
+            since=step.instant(version.since.isoformat(" ")), until=step.instant(until.isoformat(" ")),
+        ).sql  # fmt: skip
+    return _SCRIPT.step(
+        "triggered_by_event", before=cut, called=step.text(trigger.event),
+        first=step.number(version.first),
+        next=step.number(version.next_first if version.next_first is not None else 2**62),
+        condition=measure.condition(version.project, trigger.where),
+    ).sql  # fmt: skip

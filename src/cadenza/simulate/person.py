@@ -1,0 +1,143 @@
+"""What the reference model keeps of one person, and where an enrollment can stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from cadenza.definitions.kinds import Branch, Identifier, Journey, Split, Step
+from cadenza.definitions.project import Project
+from cadenza.simulate.evaluate import Event, json_text
+
+START, END = "start", "end"
+_BLOCKED = {"", "null", "none", "undefined", "nan", "unknown", "anonymous", "test", "0", "-1"}
+
+
+class Enrollment(msgspec.Struct, kw_only=True, eq=False):
+    """One passage of a person and entry key through a journey. ``step`` is a path in the journey's tree."""
+
+    eid: int
+    origin: int
+    journey: Journey
+    key: str
+    entered_at: datetime
+    limit_at: datetime
+    step: str = START
+    wake_at: datetime | None = None
+    due_since: datetime | None = None
+    verdict: str | None = None
+    """At a send: ``sent`` or ``dropped`` once that is known."""
+    flags: dict[str, bool] = {}
+
+    def due(self, now: datetime) -> bool:
+        return self.wake_at is not None and self.wake_at <= now
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A message decided to be sent."""
+
+    message_id: str
+    eid: int
+    template: str
+    channel: str
+    marketing: bool
+    address: str
+    planned_at: datetime
+    deliverable: bool
+
+
+class Person(msgspec.Struct, kw_only=True, eq=False):
+    """A living person; a merge pours the loser's lists into the survivor's."""
+
+    pid: int
+    events: list[Event] = []
+    values: list[tuple[str, datetime, int, str]] = []
+    """Trait, occurred_at, order of application, text."""
+    consents: list[tuple[str, str, datetime, bool]] = []
+    """Purpose, channel, occurred_at, granted."""
+    suppressions: list[tuple[str, str]] = []
+    """Channel, reason."""
+    messages: list[Message] = []
+    enrollments: list[Enrollment] = []
+    assignments: list[tuple[str, datetime, int, str]] = []
+    """Holdout, when, origin pid, arm."""
+    segments: set[str] = set()
+    check_at: datetime | None = None
+
+    def live(self) -> list[Enrollment]:
+        return sorted((e for e in self.enrollments if e.step != END), key=lambda e: e.eid)
+
+    def due_at(self) -> datetime | None:
+        """When the person's next timer is due."""
+        times = [e.wake_at for e in self.live()] + [self.check_at]
+        return min((t for t in times if t is not None), default=None)
+
+    def take_over(self, loser: Person) -> None:
+        """Everything of the loser becomes this person's."""
+        for name in ("events", "values", "consents", "suppressions", "messages", "enrollments", "assignments"):
+            getattr(self, name).extend(getattr(loser, name))
+        self.segments |= loser.segments
+
+    def trait_text(self, name: str) -> str | None:
+        """The value with the greatest (occurred_at, order of application)."""
+        found = [(at, order, text) for trait, at, order, text in self.values if trait == name]
+        return max(found)[2] if found else None
+
+    def consented(self, purpose: str, channel: str) -> bool:
+        said = [(at, granted) for p, c, at, granted in self.consents if (p, c) == (purpose, channel)]
+        latest = max((at for at, _ in said), default=None)
+        return bool(said) and all(granted for at, granted in said if at == latest)
+
+    def arm(self, holdout: str) -> str | None:
+        """The assignment in force: the earliest."""
+        found = [(at, origin, arm) for name, at, origin, arm in self.assignments if name == holdout]
+        return min(found)[2] if found else None
+
+
+def layout(steps: tuple[Step, ...], prefix: str = "steps", after: str = END) -> Iterator[tuple[str, Step, str]]:
+    """Every step of a tree with its path and the path that follows it."""
+    for i, step in enumerate(steps):
+        path, follows = f"{prefix}[{i}]", f"{prefix}[{i + 1}]" if i + 1 < len(steps) else after
+        yield path, step, follows
+        for inner, inside in inner_steps(step, path):
+            yield from layout(inside, inner, follows)
+
+
+def inner_steps(step: Step, path: str) -> list[tuple[str, tuple[Step, ...]]]:
+    """The step lists inside a branch or split, with their path prefixes."""
+    match step:
+        case Branch(arms=arms, unknown=unknown, otherwise=otherwise):
+            inner = [(f"{path}.branch.arms[{i}].steps", arm.steps) for i, arm in enumerate(arms)]
+            return [*inner, (f"{path}.branch.unknown", unknown), (f"{path}.branch.otherwise", otherwise)]
+        case Split(arms=arms):
+            return [(f"{path}.split.{arm.name}.steps", arm.steps) for arm in arms]
+    return []
+
+
+def normal(text: str | None, kind: Identifier) -> str | None:
+    """The identifier's value as it is compared, or None when it identifies nobody."""
+    value = (text or "").strip(" \t\n\r\f\v")
+    value = value.lower() if kind.type == "email" else value
+    blocked = value.lower() in _BLOCKED or re.fullmatch("0+|-+", value) or any(_matches(b, value) for b in kind.blocked)
+    return None if blocked else value
+
+
+def _matches(blocked: str, value: str) -> bool:
+    if len(blocked) > 1 and blocked[0] == blocked[-1] == "/":
+        return re.search(blocked[1:-1], value) is not None
+    return blocked == value
+
+
+def identifiers_of(project: Project, body: dict[str, Any]) -> list[tuple[str, str]]:
+    """The usable identifiers (type, value) that the record itself carries, in order of priority."""
+    found = []
+    for kind in project.identity.identifiers:
+        place, _, name = kind.source.rpartition(".")
+        value = normal(json_text((body.get(place) or {} if place else body).get(name)), kind)
+        if value is not None:
+            found.append((kind.type, value))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,208 @@
+"""Expressions compiled to SQL over one row per person of a wave (the alias ``c``).
+
+The compiler notes what the row must hold: trait columns, window terms, memberships, properties of
+the item. The stage that builds the row (``stages/profiles``) supplies exactly these.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from sqlglot import exp
+
+from cadenza.definitions.expression import (
+    Agg, Binary, Coalesce, Consented, EventIs, Expr, Flag, InJourney, InList, InSegment, IsNull, Like, Lit,
+    Not, OlderThan, Prop, Trait, walk,
+)  # fmt: skip
+from cadenza.ids import BUCKETS, fingerprint
+from cadenza.sql.columns import Schema, consent_column, expand
+from cadenza.sql.step import all_of, column, sql, text
+
+ROW = "c"
+
+
+def term_name(agg: Agg) -> str:
+    """The column that holds an aggregate of a wave's person: ``a_`` and a content hash."""
+    return "a_" + fingerprint([msgspec.json.encode(agg, order="sorted")])[:10]
+
+
+class Needs:
+    """What compiled expressions read of the wave's row."""
+
+    def __init__(self) -> None:
+        self.traits: set[str] = set()
+        self.terms: dict[str, Agg] = {}
+        self.properties: set[str] = set()
+        self.journeys: set[str] = set()
+        self.consents: set[tuple[str, str]] = set()
+
+
+class Compiler:
+    """Expression trees to SQL trees. ``events``: the names present in the wave; an ``event(...)`` on any other
+    is FALSE and costs nothing. None means every name may be present."""
+
+    def __init__(self, schema: Schema, needs: Needs, events: frozenset[str] | None = None) -> None:
+        self._schema = schema
+        self._needs = needs
+        self._events = events
+        self._properties_of = ROW, "e_"
+
+    def condition(self, tree: Expr) -> exp.Expression:
+        """The SQL of an expression, live traits expanded."""
+        return self._compile(expand(tree, self._schema.live))
+
+    def stored_value(self, tree: Expr) -> exp.Expression:
+        """The SQL of a stored trait's value in terms of aggregates and ``from`` traits only."""
+        return self._compile(expand(tree, self._schema.values))
+
+    def boundaries(self, tree: Expr) -> list[exp.Expression]:
+        """The instants after ``now`` at which the expression may change because time passed (NULL: none)."""
+        found = []
+        for node in walk(expand(tree, self._schema.live)):
+            match node:
+                case Agg(within_s=within) if within is not None:
+                    self._compile(node)
+                    found.append(column("b" + term_name(node)[1:], ROW))
+                case OlderThan(arg, seconds):
+                    at = shifted(self._compile(arg), seconds)
+                    found.append(exp.Case(ifs=[exp.If(this=exp.GT(this=at, expression=_now()), true=at.copy())]))
+        return found
+
+    def _compile(self, node: Expr) -> exp.Expression:
+        match node:
+            case Lit():
+                return literal(node)
+            case Trait(name):
+                self._needs.traits.add(name)
+                return column(f"t_{name}", ROW)
+            case Prop(name):
+                alias, prefix = self._properties_of
+                if alias == ROW:
+                    self._needs.properties.add(name)
+                return column(prefix + name, alias)
+            case Not(arg):
+                return exp.Not(this=exp.paren(self._compile(arg), copy=False))
+            case IsNull(arg):
+                return exp.Is(this=exp.paren(self._compile(arg), copy=False), expression=exp.Null())
+            case Binary(op, left, right):
+                return self._binary(op, left, right)
+            case InList(arg, items):
+                return exp.In(this=self._compile(arg), expressions=[literal(item) for item in items])
+            case Like(arg, pattern):
+                return exp.Like(this=self._compile(arg), expression=text(pattern))
+            case Coalesce(args):
+                first, *rest = (self._compile(a) for a in args)
+                return exp.Coalesce(this=first, expressions=rest)
+            case Flag():
+                raise AssertionError("flags are resolved when a journey is flattened")
+        return self._function(node)
+
+    def _binary(self, op: str, left: Expr, right: Expr) -> exp.Expression:
+        a, b = self._compile(left), self._compile(right)
+        if op in ("and", "or"):
+            return _junction(op, a, b)
+        return exp.paren(_OPERATORS[op](this=a, expression=b), copy=False)
+
+    def _function(self, node: Expr) -> exp.Expression:
+        match node:
+            case Agg(fn=fn):
+                name = term_name(node)
+                self._needs.terms[name] = node
+                term = column(name, ROW)
+                return exp.Coalesce(this=term, expressions=[exp.Literal.number(0)]) if fn == "count" else term
+            case EventIs(name, where):
+                return self._event_is(name, where)
+            case InSegment(name):
+                return column(f"n_{name}", ROW)
+            case InJourney(name):
+                self._needs.journeys.add(name)
+                return column(f"j_{name}", ROW)
+            case Consented(purpose, channel):
+                self._needs.consents.add((purpose, channel))
+                return column(consent_column(purpose, channel), ROW)
+            case OlderThan(arg, seconds):
+                return exp.paren(exp.LTE(this=shifted(self._compile(arg), seconds), expression=_now()), copy=False)
+        raise AssertionError(f"no SQL for {node!r}")
+
+    def _event_is(self, name: str, where: Expr | None) -> exp.Expression:
+        if self._events is not None and name not in self._events:
+            return exp.false()
+        parts: list[exp.Expression] = [exp.EQ(this=column("name", ROW), expression=text(name))]
+        if where is not None:
+            parts.append(self._compile(where))
+        return exp.Coalesce(this=exp.paren(all_of(parts)), expressions=[exp.false()])
+
+    def over_events(self, tree: Expr) -> exp.Expression:
+        """A ``where`` over rows of the table ``event`` (alias ``e``)."""
+        before, self._properties_of = self._properties_of, ("e", "p_")
+        try:
+            return self._compile(tree)
+        finally:
+            self._properties_of = before
+
+
+def _junction(op: str, a: exp.Expression, b: exp.Expression) -> exp.Expression:
+    absorbing = op == "or"
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, exp.Boolean):
+            return one if bool(one.this) is absorbing else other
+    kind = exp.And if op == "and" else exp.Or
+    return exp.paren(kind(this=a, expression=b), copy=False)
+
+
+_OPERATORS: dict[str, type[exp.Binary]] = {
+    "=": exp.EQ, "<>": exp.NEQ, "<": exp.LT, "<=": exp.LTE, ">": exp.GT, ">=": exp.GTE,
+    "+": exp.Add, "-": exp.Sub, "*": exp.Mul,
+}  # fmt: skip
+
+
+def _now() -> exp.Expression:
+    return column("now", ROW)
+
+
+def literal(node: Lit) -> exp.Expression:
+    """A literal of the language as SQL."""
+    if node.text is None:
+        return exp.Null()
+    match node.type:
+        case "boolean":
+            return exp.true() if node.text == "true" else exp.false()
+        case "string":
+            return text(node.text)
+        case "timestamp":
+            return exp.cast(text(node.text), "timestamp", dialect="duckdb")
+    return sql(node.text).copy()
+
+
+def shifted(instant: exp.Expression, seconds: int) -> exp.Expression:
+    """``instant`` + ``seconds``."""
+    return exp.paren(exp.Add(this=instant, expression=exp.func("to_seconds", exp.Literal.number(seconds))))
+
+
+def bucket(salt: exp.Expression, unit: exp.Expression) -> exp.Expression:
+    """``ids.bucket`` in SQL: the first 8 bytes of MD5 of 'salt:unit', little endian, modulo 10,000."""
+    seed = exp.DPipe(this=exp.DPipe(this=salt, expression=text(":")), expression=exp.cast(unit, "varchar"))
+    hashed = exp.func("md5_number_upper", seed)
+    return exp.cast(exp.Mod(this=hashed, expression=exp.Literal.number(BUCKETS)), "integer")
+
+
+def aggregate(agg: Agg, compiler: Compiler) -> tuple[exp.Expression, exp.Expression | None]:
+    """(value, boundary) of an aggregate, over ``event e`` joined to the wave's persons ``w``."""
+    where: list[exp.Expression] = [exp.EQ(this=column("name", "e"), expression=text(agg.event))]
+    if agg.where is not None:
+        where.append(compiler.over_events(agg.where))
+    boundary = None
+    at = column("occurred_at", "e")
+    if agg.within_s is not None:
+        leaves = shifted(at, agg.within_s)
+        where.append(exp.GT(this=leaves.copy(), expression=column("now", "w")))
+        boundary = _filtered(exp.Min(this=leaves.copy()), where)
+    subject = column(f"p_{agg.prop}", "e") if agg.prop else at
+    functions: dict[str, exp.Expression] = {
+        "count": exp.Count(this=exp.Star()), "sum": exp.Sum(this=subject), "min": exp.Min(this=subject),
+        "max": exp.Max(this=subject), "last_at": exp.Max(this=at.copy()), "first_at": exp.Min(this=at.copy()),
+    }  # fmt: skip
+    return _filtered(functions[agg.fn], where), boundary
+
+
+def _filtered(function: exp.Expression, where: list[exp.Expression]) -> exp.Expression:
+    return exp.Filter(this=function.copy(), expression=exp.Where(this=all_of(where)))

@@ -1,0 +1,181 @@
+"""A deployed project, ready to generate SQL: schema, journey versions flattened, dimension tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import msgspec
+
+from cadenza.definitions.typecheck import property_types
+from cadenza.definitions.expression import Agg, Coalesce, Expr, InSegment, Lit, walk
+from cadenza.definitions.graph import END, START, Graph, Leaf, flatten
+from cadenza.definitions.kinds import Journey, Template
+from cadenza.definitions.liquid import template_variables
+from cadenza.definitions.project import Project, version_of
+from cadenza.sql.columns import Schema, expand, reactive_events, schema_of
+
+RESUMES = 4096
+"""Resume points are numbered jid * RESUMES + index over all versions."""
+
+T = TypeVar("T")
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployed version of a journey. ``current`` ones take entrants; others only keep theirs."""
+
+    jid: int
+    journey: Journey
+    graph: Graph
+    current: bool
+
+    def resume(self, step: int, way: str) -> int:
+        """The resume point by which a passage leaves a stop."""
+        return self.jid * RESUMES + (0 if step == START else self.graph.stops[step].ways[way])
+
+
+class Program:
+    """What the stages generate SQL from. Generated steps are cached by what they depend on."""
+
+    def __init__(self, project: Project, versions: list[Version]) -> None:
+        self.project = project
+        self.schema: Schema = schema_of(project, property_types(project))
+        self.versions = {v.jid: v for v in versions}
+        self.reactive = reactive_events(project)
+        for version in versions:
+            self.reactive |= _events_of(version.journey)
+        self.segments = {s.name: self._inline(s.when, ()) for s in project.segments}
+        self.templates: dict[str, Template] = {t.name: t for t in project.templates}
+        self.variables = {t.name: template_variables(t.subject) | template_variables(t.body) for t in project.templates}
+        self._cache: dict[Hashable, Any] = {}
+
+    def cached(self, key: Hashable, make: Callable[[], T]) -> T:
+        """``make()``, once per key."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    def current(self) -> list[Version]:
+        """Versions that take entrants, by jid."""
+        return [v for _, v in sorted(self.versions.items()) if v.current]
+
+    def _inline(self, tree: Expr, seen: tuple[str, ...]) -> Expr:
+        """A segment's condition with other segments in place of ``in_segment`` (membership is TRUE, else no)."""
+        tree = expand(tree, self.schema.live)
+        return _replace_segments(tree, lambda name: self._inline(self.project.segment(name).when, (*seen, name)))
+
+    # --- dimension tables, rows as dictionaries -------------------------------------------------
+
+    def dimensions(self) -> dict[str, tuple[dict[str, str], list[dict[str, Any]]]]:
+        """Table -> (columns, rows) of everything a wave joins to."""
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in DIMENSIONS}
+        for version in self.versions.values():
+            _version_rows(self, version, rows)
+        return {name: (columns, rows[name]) for name, columns in DIMENSIONS.items()}
+
+
+DIMENSIONS: dict[str, dict[str, str]] = {
+    "t_version": {"jid": "INTEGER", "journey": "VARCHAR", "priority": "INTEGER", "arena": "VARCHAR",
+                  "superseded": "BOOLEAN"},
+    "t_trigger": {"jid": "INTEGER", "journey": "VARCHAR", "event": "VARCHAR", "segment": "VARCHAR", "change": "VARCHAR",
+                  "priority": "INTEGER", "arena": "VARCHAR", "again": "VARCHAR", "again_s": "BIGINT", "keyed": "BOOLEAN",
+                  "holdout": "VARCHAR", "share_bp": "INTEGER", "limit_s": "BIGINT"},
+    "t_stop": {"jid": "INTEGER", "step": "INTEGER", "kind": "VARCHAR"},
+    "t_way": {"jid": "INTEGER", "step": "INTEGER", "way": "VARCHAR", "resume": "BIGINT", "hop": "INTEGER"},
+    "t_hop": {"jid": "INTEGER", "hop": "INTEGER", "to_step": "INTEGER", "reason": "VARCHAR", "kind": "VARCHAR",
+              "seconds": "BIGINT"},
+    "t_send": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "template": "VARCHAR", "template_version": "VARCHAR",
+               "channel": "VARCHAR", "purpose": "VARCHAR", "message_class": "VARCHAR", "destination": "VARCHAR"},
+    "t_update": {"jid": "INTEGER", "step": "INTEGER", "trait": "VARCHAR", "value": "VARCHAR"},
+}  # fmt: skip
+
+
+def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[str, Any]]]) -> None:
+    journey, jid = version.journey, version.jid
+    rows["t_version"].append(
+        {"jid": jid, "journey": journey.name, "priority": journey.priority, "arena": journey.arena,
+         "superseded": journey.exit.superseded}
+    )  # fmt: skip
+    if version.current:
+        rows["t_trigger"].append(_trigger_row(version))
+    for stop in version.graph.stops:
+        rows["t_stop"].append({"jid": jid, "step": stop.step, "kind": stop.kind})
+        for way in stop.ways:
+            rows["t_way"].append(_way_row(version, stop.step, way))
+        if stop.kind == "send":
+            rows["t_send"].append(_send_row(program, jid, stop.step, stop.path, stop.template))
+        for trait, value in stop.set.items():
+            rows["t_update"].append({"jid": jid, "step": stop.step, "trait": trait, "value": value_text(value)})
+    rows["t_way"].append(_way_row(version, START, "entered"))
+    kinds = {stop.step: stop for stop in version.graph.stops}
+    for hop in version.graph.hops:
+        ended = hop.to_step == END
+        rows["t_hop"].append(
+            {"jid": jid, "hop": hop.hop, "to_step": hop.to_step, "reason": hop.reason,
+             "kind": "end" if ended else kinds[hop.to_step].kind,
+             "seconds": 0 if ended else kinds[hop.to_step].seconds}
+        )  # fmt: skip
+
+
+def value_text(value: str | int | float | bool) -> str:
+    """The text of a literal as it is kept in ``trait_value``."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _trigger_row(version: Version) -> dict[str, Any]:
+    journey = version.journey
+    entry, on = journey.entry, journey.entry.on
+    return {
+        "jid": version.jid, "journey": journey.name, "event": on.event, "segment": on.segment,
+        "change": on.change if on.segment else None, "priority": journey.priority, "arena": journey.arena,
+        "again": entry.again, "again_s": entry.again_after_s, "keyed": entry.key is not None,
+        "holdout": journey.holdout.name if journey.holdout else None,
+        "share_bp": journey.holdout.share_bp if journey.holdout else 0, "limit_s": journey.exit.time_limit_s,
+    }  # fmt: skip
+
+
+def _way_row(version: Version, step: int, way: str) -> dict[str, Any]:
+    resume = version.resume(step, way)
+    tree = version.graph.resumes[resume % RESUMES]
+    return {"jid": version.jid, "step": step, "way": way, "resume": resume,
+            "hop": tree.hop if isinstance(tree, Leaf) else None}  # fmt: skip
+
+
+def _send_row(program: Program, jid: int, step: int, path: str, name: str) -> dict[str, Any]:
+    template = program.templates[name]
+    return {
+        "jid": jid, "step": step, "path": path, "template": name, "template_version": version_of(template),
+        "channel": template.channel, "purpose": template.purpose, "message_class": template.message_class,
+        "destination": program.project.destination_of(template.channel).name,
+    }  # fmt: skip
+
+
+def _events_of(journey: Journey) -> frozenset[str]:
+    return reactive_events(Project(journeys=(journey,)))
+
+
+def _replace_segments(tree: Expr, condition: Callable[[str], Expr]) -> Expr:
+    if isinstance(tree, InSegment):
+        return Coalesce((condition(tree.name), Lit("false", "boolean")))
+    if isinstance(tree, Coalesce):
+        return Coalesce(tuple(_replace_segments(a, condition) for a in tree.args))
+    if isinstance(tree, Agg):
+        return tree
+    changes = {
+        f: _replace_segments(getattr(tree, f), condition)
+        for f in ("arg", "left", "right") if f in tree.__struct_fields__
+    }  # fmt: skip
+    return msgspec.structs.replace(tree, **changes) if changes else tree
+
+
+def versions_of(project: Project, first_jid: int = 1) -> list[Version]:
+    """All journeys of a project as new current versions."""
+    return [
+        Version(jid=first_jid + i, journey=journey, graph=flatten(journey), current=True)
+        for i, journey in enumerate(project.journeys)
+    ]
+
+
+def windowed(tree: Expr) -> bool:
+    """Whether the passage of time alone can change the expression."""
+    return any((isinstance(n, Agg) and n.within_s is not None) or n.__class__.__name__ == "OlderThan" for n in walk(tree))

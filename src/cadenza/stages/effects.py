@@ -1,0 +1,81 @@
+"""Effects: decisions become rows for the outbox, and cancellations of what must not go out any more."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from cadenza.sql.columns import consent_column
+from cadenza.sql.program import Program
+from cadenza.sql.step import Script, Step, case_on, column, sql, text
+
+_SCRIPT = Script.beside(__file__, "effects")
+
+Sends = frozenset[tuple[int, int]]
+
+
+def messages(program: Program, sends: Sends) -> list[Step]:
+    """A message per send verdict, with its template's variables as they are now."""
+    return program.cached(("effects.messages", sends), lambda: [_messages(program, sends)])
+
+
+def _messages(program: Program, sends: Sends) -> Step:
+    names = sorted({program.versions[j].graph.stops[s].template for j, s in sends})
+    arms, entry = [], False
+    for name in names:
+        context, uses_entry = _context(program, name)
+        entry = entry or uses_entry
+        arms.append((text(name), context))
+    joins = []
+    if entry:
+        joins = [exp.Join(this=exp.alias_(exp.to_table("event"), "v", table=True), side="LEFT", on=sql("v.offset_ = d.entry_offset").copy())]
+    return _SCRIPT.step("message", context=case_on(column("template", "d"), arms, text("{}")), entry=joins)
+
+
+def template_traits(program: Program, sends: Sends) -> frozenset[str]:
+    """Traits that the templates of these sends show."""
+    known = {t.name for t in program.project.traits}
+    names = {program.versions[j].graph.stops[s].template for j, s in sends}
+    return frozenset(v[0] for name in names for v in program.variables[name] if v[0] in known)
+
+
+def _context(program: Program, name: str) -> tuple[exp.Expression, bool]:
+    """(JSON of a template's variables, whether it shows properties of the entry's event)."""
+    known = {t.name for t in program.project.traits}
+    traits = sorted({v[0] for v in program.variables[name]} & known)
+    entry = any(v[0] == "entry" for v in program.variables[name])
+    pairs = [f"'{t}': {_value(program, t)}" for t in traits]
+    pairs.append("'person': {'id': 'p_' || CAST(d.pid AS VARCHAR)}")
+    pairs.append("'message': {'id': printf('%016x', d.eid) || '-' || left(md5(s.path), 8)}")
+    if entry:
+        pairs.append("'entry': CAST(v.properties AS JSON)")
+    return sql("to_json({" + ", ".join(pairs) + "})").copy(), entry
+
+
+def _value(program: Program, trait: str) -> str:
+    kind = program.schema.from_traits.get(trait) or program.schema.stored.get(trait)
+    if kind == "timestamp":
+        return f"strftime(c.\"t_{trait}\", '%Y-%m-%dT%H:%M:%S.%fZ')"
+    if kind == "decimal":
+        return f'CAST(c."t_{trait}" AS VARCHAR)'
+    return f'c."t_{trait}"'
+
+
+def cancel_ended() -> Step:
+    """Messages of passages that ended by one of the four exits."""
+    return _SCRIPT.step("cancel_ended")
+
+
+def cancel_withdrawn(program: Program) -> Step:
+    """Messages that consent or suppression of this wave forbids."""
+    return program.cached("effects.withdrawn", lambda: _cancel_withdrawn(program))
+
+
+def _cancel_withdrawn(program: Program) -> Step:
+    suppressed = case_on(
+        column("channel", "m"), [(text(c), column(f"x_{c}", "c")) for c in program.schema.channels], exp.Null()
+    )
+    pairs = sql("m.purpose || '/' || m.channel")
+    consented = case_on(
+        pairs, [(text(f"{p}/{c}"), column(consent_column(p, c), "c")) for p, c in program.schema.consents], exp.false()
+    )
+    return _SCRIPT.step("cancel_withdrawn", suppressed=suppressed, consented=consented)

@@ -1,0 +1,22 @@
+-- name: message
+-- Messages to send, with the variables of their templates as they are now.
+INSERT INTO message
+SELECT printf('%016x', d.eid) || '-' || left(md5(s.path), 8), d.eid, d.pid, d.pid, d.jid, d.step, d.template, s.template_version, d.channel, d.destination,
+  d.message_class, d.purpose, d.address, d.now, CAST(:context AS VARCHAR), d.now > getvariable('live_from'), getvariable('wave')
+FROM w_verdict AS d JOIN t_send AS s ON s.jid = d.jid AND s.step = d.step JOIN w_ctx AS c ON c.pid = d.pid JOIN slot_entry ON TRUE
+WHERE d.verdict = 'send';
+
+-- name: cancel_ended
+-- Messages of ended passages that were not handed over.
+INSERT INTO cancellation
+SELECT m.message_id, x.now, x.reason, getvariable('wave') FROM message AS m JOIN w_end AS x ON x.eid = m.eid
+ANTI JOIN (SELECT message_id FROM message_outcome) AS o ON o.message_id = m.message_id ANTI JOIN cancellation AS n ON n.message_id = m.message_id
+WHERE m.deliverable;
+
+-- name: cancel_withdrawn
+-- Messages that consent or suppression of this wave forbids, if they were not handed over.
+INSERT INTO cancellation
+SELECT m.message_id, c.now, CASE WHEN :suppressed IN ('hard_bounce', 'complaint', 'legal') OR (:suppressed IS NOT NULL AND m.message_class = 'marketing') THEN 'suppressed' ELSE 'no_consent' END, getvariable('wave')
+FROM message AS m JOIN w_ctx AS c ON c.pid = m.pid
+ANTI JOIN (SELECT message_id FROM message_outcome) AS o ON o.message_id = m.message_id ANTI JOIN cancellation AS n ON n.message_id = m.message_id
+WHERE m.deliverable AND (:suppressed IN ('hard_bounce', 'complaint', 'legal') OR (m.message_class = 'marketing' AND (:suppressed IS NOT NULL OR NOT :consented)));

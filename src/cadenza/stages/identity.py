@@ -1,0 +1,173 @@
+"""Identity: identifiers of records become persons; every attachment and merge is a row of the link ledger."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from cadenza.definitions.kinds import Identifier
+from cadenza.sql.program import Program
+from cadenza.sql.step import Script, Step, alias, all_of, any_of, case_on, column, number, sql, text
+
+_SCRIPT = Script.beside(__file__, "identity")
+
+BLOCKED = ("", "null", "none", "undefined", "nan", "unknown", "anonymous", "test", "0", "-1")
+"""Values that never identify anyone, in any case; so do values of zeros or of dashes only."""
+_SPACE = " \t\n\r\f\v"
+_PREVIOUS, _PERSON = "previousId", "person"
+
+MERGED_TABLES = ("identifier", "event", "trait_value", "consent", "suppression", "membership", "enrollment",
+                 "enrollment_end", "transition", "refusal", "assignment", "decision", "message")  # fmt: skip
+"""Tables whose rows follow a merge; those that need it keep ``origin_pid``."""
+
+
+def arrivals(program: Program, outcomes: bool, several: bool, index_of: dict[str, int]) -> list[Step]:
+    """Identifiers of the queue, and which records cannot be told apart yet (nodes and edges of lanes).
+
+    ``index_of``: path -> position in the queue's extraction lists. ``several``: more than one record is queued.
+    """
+    key = ("identity.arrivals", outcomes, several, tuple(index_of.items()))
+    return program.cached(key, lambda: _arrivals(program, outcomes, index_of))
+
+
+def _arrivals(program: Program, outcomes: bool, index_of: dict[str, int]) -> list[Step]:
+    sources = _sources(program.project.identity.identifiers)
+    rows = [_kind_row(number_, kind, alias_) for number_, (kind, _, alias_) in enumerate(sources)]
+    arms = [(number(n), _value(kind, index_of[path], alias_, index_of)) for n, (kind, path, alias_) in enumerate(sources)]
+    value = case_on(column("number_", "k"), arms, exp.Null())
+    edges = [_SCRIPT.step("t_edge", owners=owners(outcomes)), _SCRIPT.step("t_known")]
+    if outcomes:
+        edges.append(_SCRIPT.step("t_edge_created"))
+    return [_SCRIPT.step("t_ident", kinds=rows, value=value, usable=_usable(program)), *edges, _SCRIPT.step("t_lane")]
+
+
+def _sources(identifiers: tuple[Identifier, ...]) -> list[tuple[str, str, bool]]:
+    declared = [(i.type, i.source, False) for i in identifiers]
+    return [*declared, ("user_id", _PREVIOUS, True), ("anonymous_id", _PREVIOUS, True), (_PERSON, _PERSON, False)]
+
+
+def _kind_row(number_: int, kind: str, alias_: bool) -> exp.Expression:
+    priority = number_ if not alias_ else 1000
+    return exp.Tuple(
+        expressions=[number(number_), text(kind), number(priority), exp.true() if alias_ else exp.false()]
+    )
+
+
+def _value(kind: str, index: int, alias_: bool, index_of: dict[str, int]) -> exp.Expression:
+    raw = sql(f"list_extract(q.s, {index})")
+    if kind == _PERSON:
+        return exp.Case(ifs=[exp.If(this=sql("q.kind = 'outcome'").copy(), true=raw.copy())])
+    value = _trimmed(raw, kind)
+    own = exp.Case(ifs=[exp.If(this=sql("q.kind <> 'outcome'").copy(), true=value)])
+    if not alias_:
+        return own
+    user = _trimmed(sql(f"list_extract(q.s, {index_of['userId']})"), "user_id")
+    aliased = all_of([sql("q.type = 'alias'").copy(), exp.NullSafeNEQ(this=value.copy(), expression=user)])
+    return exp.Case(ifs=[exp.If(this=aliased, true=value.copy())])
+
+
+def _trimmed(value: exp.Expression, kind: str) -> exp.Expression:
+    trimmed = exp.Trim(this=value.copy(), expression=text(_SPACE))
+    return exp.Lower(this=trimmed) if kind == "email" else trimmed
+
+
+def _usable(program: Program) -> exp.Expression:
+    value = column("value", "i")
+    common = exp.In(this=exp.Lower(this=value.copy()), expressions=[text(b) for b in BLOCKED])
+    filler = exp.func("regexp_full_match", value.copy(), text("0+|-+"))
+    declared = []
+    for identifier in program.project.identity.identifiers:
+        for blocked in identifier.blocked:
+            test = (
+                exp.func("regexp_matches", value.copy(), text(blocked[1:-1]))
+                if len(blocked) > 2 and blocked[0] == blocked[-1] == "/"
+                else exp.EQ(this=value.copy(), expression=text(blocked))
+            )
+            declared.append(all_of([exp.EQ(this=column("type", "i"), expression=text(identifier.type)), test]))
+    barred = any_of([common, filler, *declared])
+    return any_of([exp.EQ(this=column("type", "i"), expression=text(_PERSON)), exp.Not(this=exp.paren(barred))])
+
+
+def owners(outcomes: bool) -> exp.Expression:
+    """The query of queued identifiers and who holds them; ``outcomes``: some records name a person by number."""
+    return _SCRIPT.query("owners_outcomes" if outcomes else "owners")
+
+
+def lane_round() -> Step:
+    """One round of joining lanes that share a node."""
+    return _SCRIPT.step("t_lane_next")
+
+
+def lane_settle() -> Step:
+    return _SCRIPT.step("t_lane_settle")
+
+
+def lane_persons() -> Step:
+    return _SCRIPT.step("t_lane_person")
+
+
+def resolve(program: Program, outcomes: bool, aliases: bool) -> list[Step]:
+    """The person of each of the wave's records."""
+    return program.cached(("identity.resolve", outcomes, aliases), lambda: _resolve(outcomes, aliases))
+
+
+def _resolve(outcomes: bool, aliases: bool) -> list[Step]:
+    steps = [_SCRIPT.step("w_owner", owners=owners(outcomes))]
+    if aliases:
+        steps.append(_SCRIPT.step("w_alias"))
+    return [*steps, _SCRIPT.step("w_res")]
+
+
+def attach(fresh: bool, brought: bool, unidentified: bool) -> list[Step]:
+    """New persons, new identifiers, and records that identify nobody."""
+    names = []
+    if unidentified:
+        names.append("unidentified")
+    if fresh:
+        names += ["person", "lane_person"]
+    if brought:
+        names += ["link", "identifier"]
+    return [_SCRIPT.step(name) for name in names]
+
+
+def merge(program: Program) -> list[Step]:
+    """The wave's merges: the ledger, then every row, memberships and running passages."""
+    return program.cached("identity.merge", lambda: _merge(program))
+
+
+def _merge(program: Program) -> list[Step]:
+    steps = [_SCRIPT.step("w_merge"), _SCRIPT.step("link_merge"), _SCRIPT.step("merge_person")]
+    if program.schema.segments:
+        steps += _merge_memberships(program)
+    else:
+        steps += _merge_profile(program)
+    steps += [_SCRIPT.step("merge_rows", tables={"merged_table": t}) for t in MERGED_TABLES]
+    return [*steps, _SCRIPT.step("unprofile"), _SCRIPT.step("w_conflict"), _SCRIPT.step("end_conflict"),
+            _SCRIPT.step("stop_conflict")]  # fmt: skip
+
+
+def _merge_memberships(program: Program) -> list[Step]:
+    names = program.schema.segments
+    member = case_on(column("segment", "s"), [(text(n), column(f"s_{n}", "p")) for n in names], exp.false())
+    return [
+        _SCRIPT.step("w_member", segments=[exp.Tuple(expressions=[text(n)]) for n in names], member=member),
+        _SCRIPT.step("merge_membership"), *_merge_profile(program),
+    ]  # fmt: skip
+
+
+def _merge_profile(program: Program) -> list[Step]:
+    names = [f"s_{n}" for n in program.schema.segments]
+    unions = [alias(exp.func("bool_or", column(n, "p")), n) for n in names]
+    updates = [exp.EQ(this=exp.column(exp.to_identifier(n, quoted=True)), expression=column(n, "u")) for n in names]
+    return [_SCRIPT.step("merge_profile", unions=unions, updates=updates)]
+
+
+
+
+def persons(records: bool, timers: bool) -> Step:
+    """The wave's persons, each at its instant."""
+    return _SCRIPT.step("w_p" if records and timers else "w_p_records" if records else "w_p_timers")
+
+
+def everyone() -> Step:
+    """All persons, at the horizon."""
+    return _SCRIPT.step("w_p_everyone")

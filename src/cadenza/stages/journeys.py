@@ -1,0 +1,323 @@
+"""Journeys: exits, entries and moves of every passage of a wave, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sqlglot import exp
+
+from cadenza.definitions.expression import Expr
+from cadenza.definitions.graph import START, Bucket, Decide, Hop, Leaf, Stop, Tree
+from cadenza.sql.expression import ROW, Compiler, Needs, bucket
+from cadenza.sql.program import RESUMES, Program, Version
+from cadenza.sql.step import Script, Step, any_of, case_on, column, number, sql, text
+
+_SCRIPT = Script.beside(__file__, "journeys")
+
+Frontier = frozenset[tuple[int, int]]
+"""(jid, step) pairs at which passages of the wave rest."""
+
+
+def passages() -> Step:
+    """Live passages of the wave's persons."""
+    return _SCRIPT.step("w_enr")
+
+
+def expressions(program: Program, frontier: Frontier, candidates: frozenset[int]) -> Iterable[Expr]:
+    """What the wave's journeys may evaluate: exits and waits of the frontier, ways on from it, and
+    the entries (and starts) of the journeys that may get candidates."""
+    for jid in sorted({j for j, _ in frontier}):
+        yield program.versions[jid].journey.exit.goal
+        yield program.versions[jid].journey.exit.disqualified
+    for jid in sorted(candidates):
+        entry = program.versions[jid].journey.entry
+        yield from (e for e in (entry.on.where, entry.key, entry.when, entry.unless) if e is not None)
+    for jid, step in sorted(frontier):
+        yield from program.versions[jid].graph.stops[step].conditions
+    for version, tree in _trees(program, reachable(program, frontier, candidates)):
+        yield from _decisions(version, tree)
+
+
+def reachable(program: Program, frontier: Frontier, candidates: frozenset[int]) -> frozenset[int]:
+    """Resume points that a wave may use: ways on from the frontier and the starts, and from the sends
+    these lead to."""
+    found: set[int] = {program.versions[j].resume(START, "entered") for j in candidates}
+    for jid, step in frontier:
+        version = program.versions[jid]
+        found |= {version.resume(step, way) for way in version.graph.stops[step].ways}
+    for resume in list(found):
+        version = program.versions[resume // RESUMES]
+        for hop in _hops(version.graph.resumes[resume % RESUMES]):
+            to = version.graph.hops[hop].to_step
+            if to >= 0 and version.graph.stops[to].kind == "send":
+                found.add(version.resume(to, "verdict"))
+    return frozenset(found)
+
+
+def reachable_hops(program: Program, frontier: Frontier, candidates: frozenset[int]) -> Iterable[tuple[Version, Hop]]:
+    """The hops that a wave may take."""
+    for version, tree in _trees(program, reachable(program, frontier, candidates)):
+        for hop in _hops(tree):
+            yield version, version.graph.hops[hop]
+
+
+def _trees(program: Program, resumes: frozenset[int]) -> Iterable[tuple[Version, Tree]]:
+    for resume in sorted(resumes):
+        version = program.versions[resume // RESUMES]
+        yield version, version.graph.resumes[resume % RESUMES]
+
+
+def _hops(tree: Tree) -> Iterable[int]:
+    match tree:
+        case Leaf(hop):
+            yield hop
+        case Decide(_, yes, unknown, no):
+            for branch in (yes, unknown, no):
+                yield from _hops(branch)
+        case Bucket(_, arms):
+            for _, arm in arms:
+                yield from _hops(arm)
+
+
+def _decisions(version: Version, tree: Tree) -> Iterable[Expr]:
+    match tree:
+        case Decide(when, yes, unknown, no):
+            yield when
+            for branch in (yes, unknown, no):
+                yield from _decisions(version, branch)
+        case Bucket(_, arms):
+            for _, arm in arms:
+                yield from _decisions(version, arm)
+
+
+def _per_journey(program: Program, jids: Iterable[int], subject: exp.Expression, of: Callable[[Version], exp.Expression],
+                 otherwise: exp.Expression) -> exp.Expression:  # fmt: skip
+    """CASE subject WHEN jid THEN ... for the journeys whose SQL differs from ``otherwise``."""
+    arms = []
+    for jid in sorted(jids):
+        tree = of(program.versions[jid])
+        if tree != otherwise:
+            arms.append((number(jid), tree))
+    return case_on(subject, arms, otherwise)
+
+
+def _compiler(program: Program, events: frozenset[str]) -> Compiler:
+    return Compiler(program.schema, Needs(), events)
+
+
+def exits(program: Program, frontier: Frontier, events: frozenset[str]) -> Step:
+    """Goal, disqualified and overdue of each live passage."""
+    return program.cached(("journeys.exits", frontier, events), lambda: _exits(program, frontier, events))
+
+
+def _exits(program: Program, frontier: Frontier, events: frozenset[str]) -> Step:
+    compiler = _compiler(program, events)
+    jids = {jid for jid, _ in frontier}
+    subject = column("jid", "e")
+    goal = _per_journey(program, jids, subject, lambda v: compiler.condition(v.journey.exit.goal), exp.false())
+    disqualified = _per_journey(
+        program, jids, subject, lambda v: compiler.condition(v.journey.exit.disqualified), exp.false()
+    )
+    return _SCRIPT.step("w_state", goal=goal, disqualified=disqualified)
+
+
+def candidates(program: Program, jids: frozenset[int], changed: frozenset[tuple[str, bool]],
+               events: frozenset[str]) -> Step:  # fmt: skip
+    """Candidates of the journeys whose trigger fired in the wave."""
+    return program.cached(
+        ("journeys.candidates", jids, changed, events), lambda: _candidates(program, jids, changed, events)
+    )
+
+
+def _candidates(program: Program, jids: frozenset[int], changed: frozenset[tuple[str, bool]],
+                events: frozenset[str]) -> Step:  # fmt: skip
+    compiler = _compiler(program, events)
+    subject = column("jid", "t")
+
+    def given(tree: Expr | None, otherwise: exp.Expression) -> exp.Expression:
+        return compiler.condition(tree) if tree is not None else otherwise
+
+    parts = {
+        "fires": _per_journey(program, jids, subject, lambda v: _true(given(v.journey.entry.on.where, exp.true())), exp.true()),
+        "key": _per_journey(program, jids, subject, lambda v: _key(program, v, compiler), sql("CAST(NULL AS VARCHAR)")),
+        "qualifies": _per_journey(program, jids, subject, lambda v: given(v.journey.entry.when, exp.true()), exp.true()),
+        "withheld": _per_journey(program, jids, subject, lambda v: given(v.journey.entry.unless, exp.false()), exp.false()),
+    }  # fmt: skip
+    triggered = [(s, e) for s, e in sorted(changed) if _triggers(program, s, e)]
+    if not triggered:
+        return _SCRIPT.step("w_cand_events", **parts)
+    tests = [
+        exp.and_(
+            exp.EQ(this=column("segment", "t"), expression=text(s)),
+            exp.EQ(this=column("change", "t"), expression=text("entered" if e else "left")),
+            column(f"n_{s}", "x") if e else column(f"s_{s}", "x"),
+            exp.not_(column(f"s_{s}", "x") if e else column(f"n_{s}", "x")),
+        )
+        for s, e in triggered
+    ]  # fmt: skip
+    return _SCRIPT.step("w_cand", changed=any_of(tests), **parts)
+
+
+def _true(tree: exp.Expression) -> exp.Expression:
+    return tree if isinstance(tree, exp.Boolean) else exp.Coalesce(this=tree, expressions=[exp.false()])
+
+
+def _key(program: Program, version: Version, compiler: Compiler) -> exp.Expression:
+    key = version.journey.entry.key
+    if key is None:
+        return sql("CAST(NULL AS VARCHAR)")
+    tree = compiler.condition(key)
+    if getattr(key, "name", None) and program.schema.properties.get(key.name) == "timestamp":  # type: ignore[union-attr]
+        return exp.func("strftime", tree, text("%Y-%m-%dT%H:%M:%S.%fZ"))
+    return exp.cast(tree, "varchar", dialect="duckdb")
+
+
+def _triggers(program: Program, segment: str, entered: bool) -> bool:
+    change = "entered" if entered else "left"
+    return any(
+        v.journey.entry.on.segment == segment and v.journey.entry.on.change == change for v in program.current()
+    )
+
+
+def triggered(program: Program, events: frozenset[str], changed: frozenset[tuple[str, bool]]) -> frozenset[int]:
+    """The journeys that may get candidates from these events and segment changes."""
+    found = set()
+    for version in program.current():
+        on = version.journey.entry.on
+        if on.event is not None and on.event in events:
+            found.add(version.jid)
+        if on.segment is not None and (on.segment, on.change == "entered") in changed:
+            found.add(version.jid)
+    return frozenset(found)
+
+
+def judge() -> list[Step]:
+    """Judge the candidates in their total order."""
+    return [_SCRIPT.step("w_judged", bucket=_share()), _SCRIPT.step("w_entry")]
+
+
+def record_entries(verdicts: frozenset[str]) -> list[Step]:
+    """Rows for the verdicts that occurred: refusals, counts of non-qualification, assignments."""
+    steps = []
+    if verdicts - {"enter", "not_qualified"}:
+        steps.append(_SCRIPT.step("refusal"))
+    if "not_qualified" in verdicts:
+        steps.append(_SCRIPT.step("nonqualified"))
+    if verdicts & {"enter", "holdout"}:
+        steps.append(_SCRIPT.step("assignment", bucket=_share()))
+    return steps
+
+
+def _share() -> exp.Expression:
+    return bucket(column("holdout", "k"), column("pid", "k"))
+
+
+def nothing_live() -> list[Step]:
+    """Empty tables where no passage of the wave's persons is live."""
+    return [_SCRIPT.step("w_state_none"), _SCRIPT.step("w_end_none")]
+
+
+def replace(jids: frozenset[int]) -> list[Step]:
+    """End the passages inside replaced versions."""
+    parts = [number(j) for j in sorted(jids)]
+    return [_SCRIPT.step("replace_end", jids=parts), _SCRIPT.step("replace_rest", jids=parts)]
+
+
+def ends(entrants: bool, live: bool) -> list[Step]:
+    """Who ends in this wave, and why."""
+    if not live:
+        return []
+    return [_SCRIPT.step("w_end" if entrants else "w_end_alone")]
+
+
+def moves(program: Program, frontier: Frontier, starts: frozenset[int], events: frozenset[str]) -> list[Step]:
+    """Who goes on, and where to."""
+    key = ("journeys.moves", frontier, starts, events)
+    return program.cached(key, lambda: _moves(program, frontier, starts, events))
+
+
+def _moves(program: Program, frontier: Frontier, starts: frozenset[int], events: frozenset[str]) -> list[Step]:
+    compiler = _compiler(program, events)
+    steps = []
+    if frontier:
+        steps.append(_SCRIPT.step("w_go", matched=_matched(program, frontier, compiler)))
+        if starts:
+            steps.append(_SCRIPT.step("w_go_entrants"))
+    else:
+        steps.append(_SCRIPT.step("w_go_none"))
+    resumes = {program.versions[j].resume(START, "entered") for j in starts}
+    for jid, step in frontier:
+        stop = program.versions[jid].graph.stops[step]
+        resumes |= {program.versions[jid].resume(step, way) for way in stop.ways if way != "verdict"}
+    steps.append(_SCRIPT.step("w_move", hop=_hop_case(program, frozenset(resumes), compiler)))
+    return steps
+
+
+def _matched(program: Program, frontier: Frontier, compiler: Compiler) -> exp.Expression:
+    arms = []
+    for jid, step in sorted(frontier):
+        stop: Stop = program.versions[jid].graph.stops[step]
+        tree = any_of(compiler.condition(c) for c in stop.conditions)
+        if stop.kind == "wait_for" and tree != exp.false():
+            arms.append((number(jid * RESUMES + step), tree))
+    return case_on(sql(f"s.jid * {RESUMES} + s.step"), arms, exp.false())
+
+
+def _hop_case(program: Program, resumes: frozenset[int], compiler: Compiler) -> exp.Expression:
+    arms = []
+    for resume in sorted(resumes):
+        version = program.versions[resume // RESUMES]
+        tree = version.graph.resumes[resume % RESUMES]
+        if not isinstance(tree, Leaf):
+            arms.append((number(resume), _hop(tree, compiler)))
+    return case_on(column("resume", "y"), arms, sql("CAST(NULL AS INTEGER)"))
+
+
+def _hop(tree: Tree, compiler: Compiler) -> exp.Expression:
+    match tree:
+        case Leaf(hop):
+            return number(hop)
+        case Bucket(name, arms):
+            drawn = bucket(text(name), column("pid", ROW))
+            ifs = [exp.If(this=exp.LT(this=drawn.copy(), expression=number(upper)), true=_hop(arm, compiler))
+                   for upper, arm in arms[:-1]]  # fmt: skip
+            last = _hop(arms[-1][1], compiler)
+            return exp.Case(ifs=ifs, default=last) if ifs else last
+        case Decide(when, yes, unknown, no):
+            condition = compiler.condition(when)
+            ifs = [exp.If(this=condition, true=_hop(yes, compiler))]
+            if unknown != no:
+                ifs.append(exp.If(this=exp.Is(this=exp.paren(condition), expression=exp.Null()), true=_hop(unknown, compiler)))
+            return exp.Case(ifs=ifs, default=_hop(no, compiler))
+    raise AssertionError(tree)
+
+
+def after_sends(program: Program, sends: Frontier, events: frozenset[str]) -> list[Step]:
+    """The moves on from sends whose verdict is known."""
+    key = ("journeys.after_sends", sends, events)
+    return program.cached(key, lambda: _after_sends(program, sends, events))
+
+
+def _after_sends(program: Program, sends: Frontier, events: frozenset[str]) -> list[Step]:
+    compiler = _compiler(program, events)
+    resumes = frozenset(program.versions[j].resume(s, "verdict") for j, s in sends)
+    renamed = {"w_move": "w_move_after", "w_go": "w_go_after"}
+    return [_SCRIPT.step("w_go_verdict"), _SCRIPT.step("w_move", renamed, hop=_hop_case(program, resumes, compiler))]
+
+
+def settle(*, live: bool, entrants: bool, sends: bool) -> list[Step]:
+    """Where every passage rests now, its moves and its end."""
+    ended = sql("SELECT eid, pid, jid, now, reason FROM w_end UNION ALL SELECT eid, pid, jid, now, reason FROM w_move WHERE kind = 'end'")
+    after = sql("SELECT eid, pid, jid, now, reason FROM w_move_after WHERE kind = 'end'")
+    steps = [_SCRIPT.step("w_rest")]
+    if sends:
+        steps.append(_SCRIPT.step("w_rest_sends"))
+        ended = exp.union(ended.copy(), after.copy(), distinct=False)
+    if entrants:
+        steps.append(_SCRIPT.step("enrollment_new"))
+    if live:
+        steps.append(_SCRIPT.step("enrollment_rest"))
+    steps += [_SCRIPT.step("enrollment_end", ends=ended), _SCRIPT.step("transition")]
+    if sends:
+        steps.append(_SCRIPT.step("transition", {"w_move": "w_move_after"}))
+    return steps

@@ -1,0 +1,191 @@
+-- name: w_enr
+-- Live passages of the wave's persons.
+CREATE OR REPLACE TEMP TABLE w_enr AS
+SELECT e.rowid AS rid, e.eid, e.pid, e.jid, e.key, e.entered_at, e.limit_at, e.step, e.wake_at, e.due_since, e.entry_offset, w.now, w.offset_
+FROM enrollment AS e JOIN w_p AS w ON w.pid = e.pid WHERE e.step >= 0;
+
+-- name: w_state
+-- Each live passage with the exits it has come to.
+CREATE OR REPLACE TEMP TABLE w_state AS
+SELECT e.*, v.journey, v.priority, v.arena, v.superseded, e.limit_at <= e.now AS overdue,
+  CASE WHEN :goal THEN 'goal' WHEN :disqualified THEN 'disqualified' END AS reason
+FROM w_enr AS e JOIN w_ctx AS c ON c.pid = e.pid JOIN t_version AS v ON v.jid = e.jid;
+
+-- name: w_cand
+-- Candidates of the journeys whose trigger fired.
+CREATE OR REPLACE TEMP TABLE w_cand AS
+SELECT c.pid, c.now, c.offset_, t.jid, t.journey, t.priority, t.arena, t.again, t.again_s, t.holdout, t.share_bp, t.keyed, t.limit_s,
+  :fires AS fires, :key AS key, :qualifies AS qualifies, :withheld AS withheld
+FROM (
+  SELECT x.pid, t.jid FROM w_ctx AS x JOIN t_trigger AS t ON t.event = x.name
+  UNION ALL
+  SELECT x.pid, t.jid FROM w_ctx AS x JOIN t_trigger AS t ON t.change = 'entered' OR t.change = 'left' WHERE :changed
+) AS f JOIN w_ctx AS c ON c.pid = f.pid JOIN t_trigger AS t ON t.jid = f.jid;
+
+-- name: w_cand_events
+-- The same when no segment changed.
+CREATE OR REPLACE TEMP TABLE w_cand AS
+SELECT c.pid, c.now, c.offset_, t.jid, t.journey, t.priority, t.arena, t.again, t.again_s, t.holdout, t.share_bp, t.keyed, t.limit_s,
+  :fires AS fires, :key AS key, :qualifies AS qualifies, :withheld AS withheld
+FROM w_ctx AS c JOIN t_trigger AS t ON t.event = c.name;
+
+-- name: w_judged
+-- Refusals in their order: key, qualification, suppression, re-entry, priority of those inside. What is left may enter.
+CREATE OR REPLACE TEMP TABLE w_judged AS
+SELECT k.pid, k.now, k.offset_, k.jid, k.journey, k.priority, k.arena, k.holdout, k.share_bp, k.limit_s, coalesce(k.key, '') AS key, a.arm AS assigned,
+  coalesce(a.arm, CASE WHEN k.holdout IS NULL THEN 'treated' WHEN :bucket < k.share_bp THEN 'holdout' ELSE 'treated' END) AS arm,
+  CASE WHEN k.keyed AND k.key IS NULL THEN 'no_key'
+    WHEN k.qualifies IS NULL OR NOT k.qualifies THEN 'not_qualified'
+    WHEN k.withheld IS NULL OR k.withheld THEN 'suppressed'
+    WHEN coalesce(p.running, FALSE) OR (k.again = 'once' AND p.pid IS NOT NULL) OR (k.again = 'after' AND p.last_at + to_seconds(k.again_s) > k.now) THEN 're_entry'
+    WHEN b.pid IS NOT NULL THEN 'priority' END AS reason,
+  CASE WHEN k.keyed AND k.key IS NULL THEN 'key'
+    WHEN k.qualifies IS NULL THEN 'when_unknown' WHEN NOT k.qualifies THEN 'when'
+    WHEN k.withheld IS NULL OR k.withheld THEN 'unless'
+    WHEN coalesce(p.running, FALSE) THEN 'running' WHEN k.again = 'once' AND p.pid IS NOT NULL THEN 'once'
+    WHEN k.again = 'after' AND p.last_at + to_seconds(k.again_s) > k.now THEN 'after'
+    WHEN b.pid IS NOT NULL THEN k.arena END AS rule
+FROM w_cand AS k
+LEFT JOIN (
+  SELECT e.pid, v.journey, e.key, max(e.entered_at) AS last_at,
+    bool_or(e.step >= 0 AND coalesce(s.reason IS NULL AND NOT s.overdue, FALSE)) AS running
+  FROM enrollment AS e SEMI JOIN w_cand AS d ON d.pid = e.pid JOIN t_version AS v ON v.jid = e.jid LEFT JOIN w_state AS s ON s.eid = e.eid
+  GROUP BY e.pid, v.journey, e.key
+) AS p ON p.pid = k.pid AND p.journey = k.journey AND p.key = coalesce(k.key, '')
+LEFT JOIN (
+  SELECT DISTINCT d.pid, d.jid FROM w_cand AS d JOIN w_state AS s ON s.pid = d.pid AND s.arena = d.arena
+  WHERE s.journey <> d.journey AND s.priority >= d.priority AND s.reason IS NULL AND NOT s.overdue
+) AS b ON b.pid = k.pid AND b.jid = k.jid
+LEFT JOIN (
+  SELECT h.holdout, h.pid, min_by(h.arm, (h.ts, h.origin_pid)) AS arm FROM assignment AS h SEMI JOIN w_cand AS d ON d.pid = h.pid GROUP BY h.holdout, h.pid
+) AS a ON a.pid = k.pid AND a.holdout = k.holdout
+WHERE k.fires;
+
+-- name: w_entry
+-- In an arena the best candidate that is not held out enters; those behind it are refused.
+CREATE OR REPLACE TEMP TABLE w_entry AS
+SELECT j.*, CASE WHEN j.reason IS NOT NULL THEN j.reason WHEN j.arena IS NOT NULL AND j.rank_ > coalesce(j.first_, j.rank_) THEN 'priority'
+  WHEN j.arm = 'holdout' THEN 'holdout' ELSE 'enter' END AS verdict,
+  CAST(md5_number_upper(j.journey || '|' || CAST(j.pid AS VARCHAR) || '|' || j.key || '|' || CAST(epoch_us(j.now) AS VARCHAR)) >> 1 AS BIGINT) AS eid
+FROM (
+  SELECT r.*, min(CASE WHEN r.reason IS NULL AND r.arm <> 'holdout' THEN r.rank_ END) OVER (PARTITION BY r.pid, r.arena) AS first_
+  FROM (SELECT w.*, row_number() OVER (PARTITION BY w.pid, w.arena ORDER BY w.priority DESC, w.journey) AS rank_ FROM w_judged AS w) AS r
+) AS j;
+
+-- name: refusal
+-- Every refusal is a row.
+INSERT INTO refusal
+SELECT pid, jid, now, key, verdict, CASE verdict WHEN 'priority' THEN arena WHEN 'holdout' THEN holdout ELSE rule END, offset_
+FROM w_entry WHERE verdict NOT IN ('enter', 'not_qualified');
+
+-- name: nonqualified
+-- Plain non-qualification is counted.
+INSERT INTO nonqualified
+SELECT jid, date_trunc('hour', now), rule, count(*) FROM w_entry WHERE verdict = 'not_qualified' GROUP BY ALL;
+
+-- name: assignment
+-- The first assignment of a unit under a holdout.
+INSERT INTO assignment
+SELECT holdout, pid, pid, arm, :bucket, now, jid FROM w_entry AS k
+WHERE verdict IN ('enter', 'holdout') AND holdout IS NOT NULL AND assigned IS NULL
+QUALIFY row_number() OVER (PARTITION BY holdout, pid ORDER BY priority DESC, journey) = 1;
+
+-- name: w_end
+-- Who ends, and why; the order of the four exits decides.
+CREATE OR REPLACE TEMP TABLE w_end AS
+SELECT * FROM (
+  SELECT s.rid, s.eid, s.pid, s.jid, s.step, s.now, s.offset_,
+    CASE WHEN s.reason IS NOT NULL THEN s.reason WHEN x.pid IS NOT NULL THEN 'superseded' WHEN s.overdue THEN 'time_limit' END AS reason
+  FROM w_state AS s LEFT JOIN (SELECT pid, arena, journey, priority FROM w_entry WHERE verdict = 'enter' AND arena IS NOT NULL) AS x
+  ON x.pid = s.pid AND x.arena = s.arena AND x.journey <> s.journey AND s.superseded AND s.priority < x.priority
+) AS e WHERE e.reason IS NOT NULL;
+
+-- name: w_end_alone
+-- The same when nobody enters.
+CREATE OR REPLACE TEMP TABLE w_end AS
+SELECT s.rid, s.eid, s.pid, s.jid, s.step, s.now, s.offset_, CASE WHEN s.reason IS NOT NULL THEN s.reason WHEN s.overdue THEN 'time_limit' END AS reason
+FROM w_state AS s WHERE s.reason IS NOT NULL OR s.overdue;
+
+-- name: w_go
+-- Who goes on from where, and by which way.
+CREATE OR REPLACE TEMP TABLE w_go AS
+SELECT * FROM (
+  SELECT s.rid, s.eid, s.pid, s.jid, s.key, s.step, s.now, s.offset_, s.entered_at, s.limit_at, s.entry_offset, CASE t.kind
+    WHEN 'wait' THEN CASE WHEN s.wake_at <= s.now THEN 'timer' END
+    WHEN 'update' THEN CASE WHEN s.wake_at <= s.now THEN 'updated' END
+    WHEN 'wait_for' THEN CASE WHEN :matched THEN 'matched' WHEN s.wake_at <= s.now THEN 'timeout' END END AS way
+  FROM w_state AS s ANTI JOIN w_end AS x ON x.eid = s.eid JOIN t_stop AS t ON t.jid = s.jid AND t.step = s.step JOIN w_ctx AS c ON c.pid = s.pid
+) AS g WHERE g.way IS NOT NULL;
+
+-- name: w_go_entrants
+-- And those who enter.
+INSERT INTO w_go
+SELECT NULL, eid, pid, jid, key, -2, now, offset_, now, now + to_seconds(limit_s), offset_, 'entered' FROM w_entry WHERE verdict = 'enter';
+
+-- name: w_go_none
+-- An empty frontier to which entrants are added.
+CREATE OR REPLACE TEMP TABLE w_go AS
+SELECT CAST(NULL AS BIGINT) AS rid, eid, pid, jid, key, CAST(-2 AS INTEGER) AS step, now, offset_, now AS entered_at, now + to_seconds(limit_s) AS limit_at, offset_ AS entry_offset, 'entered' AS way
+FROM w_entry WHERE verdict = 'enter';
+
+-- name: w_move
+-- The walk to the next stop: through branches and splits, at once.
+CREATE OR REPLACE TEMP TABLE w_move AS
+SELECT m.*, h.to_step, h.reason, h.kind, CASE h.kind WHEN 'wait' THEN least(m.now + to_seconds(h.seconds), m.limit_at)
+  WHEN 'wait_for' THEN least(m.now + to_seconds(h.seconds), m.limit_at) WHEN 'end' THEN NULL ELSE least(m.now, m.limit_at) END AS wake_at
+FROM (
+  SELECT g.*, coalesce(y.hop, :hop) AS hop FROM w_go AS g JOIN t_way AS y ON y.jid = g.jid AND y.step = g.step AND y.way = CASE WHEN g.way IN ('sent', 'dropped') THEN 'verdict' ELSE g.way END
+  JOIN w_ctx AS c ON c.pid = g.pid
+) AS m JOIN t_hop AS h ON h.jid = m.jid AND h.hop = m.hop;
+
+-- name: w_go_verdict
+-- Who goes on from a send: its verdict is known.
+CREATE OR REPLACE TEMP TABLE w_go_after AS
+SELECT d.rid, d.eid, d.pid, d.jid, d.key, d.step, d.now, d.offset_, d.entered_at, d.limit_at, d.entry_offset, CASE d.verdict WHEN 'send' THEN 'sent' ELSE 'dropped' END AS way
+FROM w_verdict AS d WHERE d.verdict IN ('send', 'drop');
+
+-- name: w_rest
+-- Where every passage of the wave rests now.
+CREATE OR REPLACE TEMP TABLE w_rest AS
+SELECT rid, eid, CAST(-1 AS INTEGER) AS step, CAST(NULL AS TIMESTAMP) AS wake_at, CAST(NULL AS TIMESTAMP) AS due_since FROM w_end
+UNION ALL SELECT rid, eid, to_step, wake_at, CASE WHEN kind = 'send' THEN now END FROM w_move WHERE kind <> 'send';
+
+-- name: w_rest_sends
+-- And of those at a send: on, deferred, or waiting for its turn in this instant.
+INSERT INTO w_rest
+SELECT rid, eid, to_step, wake_at, CASE WHEN kind = 'send' THEN now END FROM w_move_after
+UNION ALL SELECT rid, eid, step, least(CASE WHEN verdict = 'defer' THEN until ELSE now END, limit_at), due_since FROM w_verdict WHERE verdict IN ('defer', 'wait');
+
+-- name: enrollment_new
+-- Passages that begin.
+INSERT INTO enrollment
+SELECT m.eid, m.pid, m.pid, m.jid, m.key, m.entered_at, m.entry_offset, m.limit_at, r.step, r.wake_at, r.due_since
+FROM w_move AS m JOIN w_rest AS r ON r.eid = m.eid WHERE m.rid IS NULL;
+
+-- name: enrollment_rest
+-- Passages that moved.
+UPDATE enrollment SET step = r.step, wake_at = r.wake_at, due_since = r.due_since FROM w_rest AS r WHERE r.rid = enrollment.rowid AND r.rid IS NOT NULL;
+
+-- name: enrollment_end
+-- The one end of each passage.
+INSERT INTO enrollment_end SELECT eid, pid, jid, now, reason FROM slot_ends AS x;
+
+-- name: transition
+-- Every move.
+INSERT INTO transition SELECT m.eid, m.pid, m.jid, m.now, m.way, m.step, m.to_step, m.hop, m.offset_ FROM w_move AS m;
+
+-- name: w_state_none
+-- No live passage in the wave.
+CREATE OR REPLACE TEMP TABLE w_state (rid BIGINT, eid BIGINT, pid BIGINT, jid INTEGER, key VARCHAR, step INTEGER, arena VARCHAR, journey VARCHAR, priority INTEGER, reason VARCHAR, overdue BOOLEAN, superseded BOOLEAN);
+
+-- name: w_end_none
+-- Nobody ends by an exit in the wave.
+CREATE OR REPLACE TEMP TABLE w_end (rid BIGINT, eid BIGINT, pid BIGINT, jid INTEGER, step INTEGER, now TIMESTAMP, offset_ BIGINT, reason VARCHAR);
+
+-- name: replace_end
+-- A new version that ends those inside older ones.
+INSERT INTO enrollment_end SELECT e.eid, e.pid, e.jid, getvariable('horizon'), 'replaced' FROM enrollment AS e WHERE e.step >= 0 AND e.jid IN (:jids);
+
+-- name: replace_rest
+-- And rests them nowhere.
+UPDATE enrollment SET step = -1, wake_at = NULL WHERE step >= 0 AND jid IN (:jids);

@@ -1,0 +1,92 @@
+"""Measure: the queries that give the outcome metric of treated and held-out units.
+
+A unit is a person at its first assignment under a holdout. Its metric counts the events with ``occurred_at``
+in [assigned, assigned + within) that were recorded after the assignment (so never the record that caused it),
+minus refunds. These are reads; measure owns no table.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from sqlglot import exp, parse_one
+
+from cadenza.definitions.expression import Expr
+from cadenza.definitions.kinds import Metric
+from cadenza.definitions.project import Project
+from cadenza.sql import step
+from cadenza.sql.columns import schema_of
+from cadenza.sql.expression import Compiler, Needs
+
+_SCRIPT = step.Script.beside(__file__, "measure")
+_AMOUNT = "DECIMAL(18, 4)"
+_SCALARS = frozenset({"string", "integer", "decimal", "boolean", "timestamp"})
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """Which units: first assigned in [since, until), as known before ``before`` (naive UTC, exclusive)."""
+
+    since: datetime
+    until: datetime
+    before: datetime
+
+
+def condition(project: Project, where: Expr | None) -> exp.Expression:
+    """A ``where`` over rows of the table ``event`` under the alias ``e``; TRUE when there is none."""
+    if where is None:
+        return exp.true()
+    return Compiler(schema_of(project, {}), Needs()).over_events(where)
+
+
+def sums_per_arm(project: Project, metric: Metric, holdout: str, span: Span) -> str:
+    """SQL of one row per arm: units, complete ones, units seen in both arms, sum and sum of squares of the metric
+    over the complete ones."""
+    return _over(_units(project, metric, holdout, span), "arms")
+
+
+def values(project: Project, metric: Metric, holdout: str, span: Span) -> str:
+    """SQL of (pid, arm, value) of every complete unit, by pid."""
+    return _over(_units(project, metric, holdout, span), "values")
+
+
+def _over(units: str, query: str) -> str:
+    tree = parse_one(_SCRIPT.step(query).sql, dialect=step.DIALECT)
+    assert isinstance(tree, exp.Select)
+    return tree.with_("units", as_=parse_one(units, dialect=step.DIALECT)).sql(dialect=step.DIALECT)
+
+
+def _units(project: Project, metric: Metric, holdout: str, span: Span) -> str:
+    refunds = [metric.minus] if metric.minus is not None and metric.kind != "conversion" else []
+    once = step.sql("CASE WHEN amount > 0 THEN 1 ELSE 0 END")
+    return _SCRIPT.step(
+        "units",
+        holdout=step.text(holdout),
+        within_s=step.number(metric.within_s),
+        since=step.instant(span.since.isoformat(" ")),
+        until=step.instant(span.until.isoformat(" ")),
+        before=step.instant(span.before.isoformat(" ")),
+        names=[step.text(name) for name in (metric.event, *refunds)],
+        amount=_signed(project, metric, refunds),
+        condition=condition(project, metric.where),
+        value=once if metric.kind == "conversion" else step.sql("amount"),
+    ).sql
+
+
+def _signed(project: Project, metric: Metric, refunds: list[str]) -> exp.Expression:
+    summed = metric.kind == "sum" and metric.property is not None
+    size = _property(project, str(metric.property)) if summed else step.number(1)
+    if not refunds:
+        return size
+    refunded = exp.column("name", table="e").isin(*refunds)
+    return exp.Case().when(refunded, exp.Neg(this=exp.paren(size.copy()))).else_(size)
+
+
+def _property(project: Project, name: str) -> exp.Expression:
+    """The amount under a property: its typed column when a contract declares it, else out of the JSON."""
+    if any(name in c.properties and c.properties[name].type in _SCALARS for c in project.contracts):
+        return exp.TryCast(this=step.column(f"p_{name}", "e"), to=exp.DataType.build(_AMOUNT))
+    text = exp.func(
+        "json_extract_string", exp.column("properties", table="e"), step.text(f'$."{name}"'), dialect=step.DIALECT
+    )
+    return exp.TryCast(this=text, to=exp.DataType.build(_AMOUNT))

@@ -1,0 +1,41 @@
+-- The metric of every unit of a holdout, and its exact sums per arm.
+
+-- name: units
+-- One row per unit: person, arm, whether it was in both arms, whether its window is over, the metric's value.
+-- A unit is a person at its first assignment; those first assigned in [:since, :until) are taken, and a window
+-- must be over by both :until and :before.
+WITH ranked AS (
+    SELECT a.pid, a.arm, a.ts, a.ts + :within_s * INTERVAL 1 SECOND AS over_at,
+           row_number() OVER (PARTITION BY a.pid ORDER BY a.ts, a.origin_pid, a.bucket) AS nth,
+           min(a.arm) OVER (PARTITION BY a.pid) <> max(a.arm) OVER (PARTITION BY a.pid) AS crossed
+    FROM assignment AS a
+    WHERE a.holdout = :holdout AND a.ts < :before
+),
+unit AS (
+    SELECT pid, arm, ts, over_at, crossed, over_at < :before AND over_at <= :until AS complete
+    FROM ranked WHERE nth = 1 AND ts >= :since AND ts < :until
+),
+counted AS (
+    SELECT e.pid, e.occurred_at, e.recorded_at, CAST(:amount AS DECIMAL(18, 4)) AS amount
+    FROM event AS e
+    WHERE e.name IN (:names) AND e.recorded_at < :before AND :condition
+),
+measured AS (
+    SELECT unit.pid, unit.arm, unit.crossed, unit.complete, coalesce(sum(counted.amount), 0) AS amount
+    FROM unit
+    LEFT JOIN counted ON counted.pid = unit.pid AND counted.recorded_at > unit.ts
+        AND counted.occurred_at >= unit.ts AND counted.occurred_at < unit.over_at
+    GROUP BY unit.pid, unit.arm, unit.crossed, unit.complete
+)
+SELECT pid, arm, crossed, complete, CAST(:value AS DECIMAL(18, 4)) AS value FROM measured;
+
+-- name: arms
+-- Sums per arm over the units whose window is over.
+SELECT arm, count(*) AS units, count(*) FILTER (WHERE complete) AS complete, count(*) FILTER (WHERE crossed) AS crossed,
+       coalesce(sum(value) FILTER (WHERE complete), 0) AS total,
+       coalesce(sum(value * value) FILTER (WHERE complete), 0) AS squares
+FROM units GROUP BY arm ORDER BY arm DESC;
+
+-- name: values
+-- The units whose window is over, in order.
+SELECT pid, arm, value FROM units WHERE complete ORDER BY pid;

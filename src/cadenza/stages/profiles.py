@@ -1,0 +1,305 @@
+"""Profiles: what is known of a person. Builds ``w_ctx``, the one row per person that a wave decides on."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlglot import exp
+
+from cadenza.definitions.expression import Agg
+from cadenza.sql.columns import consent_column
+from cadenza.sql.expression import Compiler, Needs, aggregate, term_name
+from cadenza.sql.program import Program
+from cadenza.sql.step import Script, Step, alias, any_of, case_on, column, sql, text
+
+_SCRIPT = Script.beside(__file__, "profiles")
+
+STRONG = ("hard_bounce", "complaint", "legal")
+"""Suppressions that hold for every class of message."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What a wave's row must hold.
+
+    ``recompute``: stored traits come from the event table, else from the profile. ``sent``, ``consents``,
+    ``suppressions``: the wave changed sent traits, statements, suppressions. ``segments``: evaluate them.
+    """
+
+    traits: frozenset[str]
+    terms: frozenset[Agg]
+    properties: frozenset[str]
+    journeys: frozenset[str]
+    recompute: bool
+    sent: bool
+    consents: bool
+    suppressions: bool
+    segments: bool
+    events: bool
+
+
+def tick_traits(program: Program, index_of: dict[str, int], typed) -> list[Step]:  # noqa: ANN001
+    """Values sent for traits in this tick's records. ``typed(value, kind)`` converts text."""
+    traits = [t for t in program.project.traits if t.from_]
+    if not traits:
+        return []
+    return program.cached("profiles.tick", lambda: [_tick_traits(traits, index_of, typed)])
+
+
+def _tick_traits(traits, index_of, typed) -> Step:  # noqa: ANN001
+    values, converts, rows = [], [], []
+    for trait in traits:
+        index = index_of[trait.from_ if trait.from_.startswith("traits.") else f"traits.{trait.from_}"]
+        value = sql(
+            f"CASE WHEN left(CAST(list_extract(q.j, {index}) AS VARCHAR), 1) IN ('{{', '[') THEN NULL "
+            f"ELSE list_extract(q.s, {index}) END"
+        )
+        values.append((text(trait.name), value))
+        converts.append((text(trait.name), exp.Not(this=exp.Is(this=exp.paren(typed(value, trait.type)), expression=exp.Null()))))
+        rows.append(exp.Tuple(expressions=[text(trait.name)]))
+    subject = column("trait", "k")
+    return _SCRIPT.step(
+        "t_trait", value=case_on(subject, values, exp.Null()),
+        converts=case_on(subject, converts, exp.false()), traits=rows,
+    )  # fmt: skip
+
+
+def take_in(program: Program, *, traits: bool, consents: bool, suppressions: bool) -> list[Step]:
+    """Ledgers of what this wave's records say of a person."""
+    steps = [_SCRIPT.step("trait_value")] if traits else []
+    if consents:
+        purposes = sorted({p for p, _ in program.schema.consents}) or [""]
+        steps.append(_SCRIPT.step("consent", purposes=[exp.Tuple(expressions=[text(p)]) for p in purposes]))
+    return [*steps, _SCRIPT.step("suppression")] if suppressions else steps
+
+
+def updates() -> Step:
+    """What update steps of due passages set."""
+    return _SCRIPT.step("trait_update")
+
+
+def row(program: Program, shape: Row, typed) -> list[Step]:  # noqa: ANN001
+    """The steps that build ``w_ctx``."""
+    return program.cached(("profiles.row", shape), lambda: _row(program, shape, typed))
+
+
+def _row(program: Program, shape: Row, typed) -> list[Step]:  # noqa: ANN001
+    schema, steps, columns, joins = program.schema, [], [], []
+    needs = Needs()
+    needs.terms = {term_name(a): a for a in sorted(shape.terms, key=term_name)}
+    compiler = Compiler(schema, needs)
+    stored: dict[str, exp.Expression] = {}
+    if shape.recompute:
+        stored = {name: compiler.stored_value(tree) for name, tree in schema.values.items()}
+    _sent_traits(program, shape, typed, steps, columns, joins)
+    columns += [alias(column(f"t_{n}", "p"), f"t_{n}") for n in _stored_names(program, shape) if n not in stored]
+    segment_columns = _segments(program, shape, compiler)
+    columns += [alias(sql(f'coalesce(p."s_{n}", FALSE)'), f"s_{n}") for n in schema.segments]
+    _consents(program, shape, steps, columns, joins)
+    _suppressions(program, shape, steps, columns, joins)
+    _terms(needs.terms, compiler, steps, columns, joins)
+    if shape.journeys:
+        _live(program, shape.journeys, steps, columns, joins)
+    if shape.properties and shape.events:
+        columns += [alias(column(f"p_{n}", "q"), f"e_{n}") for n in sorted(shape.properties)]
+        joins.append(_left_join("w_rec", "q", "q.offset_ = w.offset_"))
+    elif shape.properties:
+        columns += [alias(exp.Null(), f"e_{n}") for n in sorted(shape.properties)]
+    values = [
+        alias(exp.TryCast(this=tree, to=exp.DataType.build(_sql_type(program, name), dialect="duckdb")), f"t_{name}")
+        for name, tree in stored.items()
+    ]
+    steps.append(_SCRIPT.step("w_ctx", columns=columns, joins=joins, stored=values, segments=segment_columns))
+    return steps
+
+
+def _sql_type(program: Program, trait: str) -> str:
+    return program.schema.profile_columns()[f"t_{trait}"]
+
+
+def _stored_names(program: Program, shape: Row) -> list[str]:
+    wanted = shape.traits & program.schema.stored.keys()
+    return sorted(program.schema.stored if shape.recompute else wanted)
+
+
+def _sent_traits(program, shape, typed, steps, columns, joins) -> None:  # noqa: ANN001
+    names = program.schema.from_traits
+    if shape.sent and names:
+        latest = [
+            alias(typed(sql(
+                f"max_by(v.value, (v.occurred_at, v.applied_at, v.origin_pid, v.wave, coalesce(v.eid, 0))) FILTER (WHERE v.trait = '{n}')"
+            ), kind), f"t_{n}")
+            for n, kind in names.items()
+        ]  # fmt: skip
+        steps.append(_SCRIPT.step("w_from", columns=latest))
+        columns += [alias(column(f"t_{n}", "f"), f"t_{n}") for n in names]
+        joins.append(_left_join("w_from", "f", "f.pid = w.pid"))
+        return
+    columns += [alias(column(f"t_{n}", "p"), f"t_{n}") for n in names if n in shape.traits or shape.recompute]
+
+
+def _segments(program: Program, shape: Row, compiler: Compiler) -> list[exp.Expression]:
+    if not shape.segments:
+        return [alias(column(f"s_{n}", "c"), f"n_{n}") for n in program.schema.segments]
+    columns = [
+        alias(exp.Coalesce(this=compiler.condition(tree), expressions=[exp.false()]), f"n_{name}")
+        for name, tree in program.segments.items()
+    ]
+    edges = [edge for tree in program.segments.values() for edge in compiler.boundaries(tree)]
+    check = exp.Least(this=edges[0], expressions=edges[1:], ignore_nulls=True) if edges else sql("CAST(NULL AS TIMESTAMP)")
+    return [*columns, alias(check, "check_at")]
+
+
+def _consents(program, shape, steps, columns, joins) -> None:  # noqa: ANN001
+    pairs = program.schema.consents
+    names = [consent_column(p, c) for p, c in pairs]
+    source = "p"
+    if shape.consents and pairs:
+        in_force = [
+            alias(sql(f"bool_and(k.granted) FILTER (WHERE k.purpose = '{_quoted(p)}' AND k.channel = '{_quoted(c)}')"), consent_column(p, c))
+            for p, c in pairs
+        ]  # fmt: skip
+        steps.append(_SCRIPT.step("w_consent", columns=in_force))
+        joins.append(_left_join("w_consent", "o", "o.pid = w.pid"))
+        source = "o"
+    columns += [alias(sql(f'coalesce({source}."{n}", FALSE)'), n) for n in names]
+
+
+def _quoted(value: str) -> str:
+    return value.replace("'", "''")
+
+
+def _suppressions(program, shape, steps, columns, joins) -> None:  # noqa: ANN001
+    channels = program.schema.channels
+    source = "p"
+    if shape.suppressions:
+        strong = ", ".join(f"'{s}'" for s in STRONG)
+        reasons = [
+            alias(sql(f"min_by(s.reason, (s.reason NOT IN ({strong}), s.reason)) FILTER (WHERE s.channel = '{_quoted(c)}')"), f"x_{c}")
+            for c in channels
+        ]  # fmt: skip
+        steps.append(_SCRIPT.step("w_suppression", columns=reasons))
+        joins.append(_left_join("w_suppression", "u", "u.pid = w.pid"))
+        source = "u"
+    columns += [alias(column(f"x_{c}", source), f"x_{c}") for c in channels]
+
+
+def _terms(terms: dict[str, Agg], compiler: Compiler, steps, columns, joins) -> None:  # noqa: ANN001
+    if not terms:
+        return
+    values: list[exp.Expression] = []
+    names: list[str] = []
+    for name, agg in list(terms.items()):
+        value, boundary = aggregate(agg, compiler)
+        values.append(alias(value, name))
+        names.append(name)
+        if boundary is not None:
+            values.append(alias(boundary, f"b{name[1:]}"))
+            names.append(f"b{name[1:]}")
+    events = sorted({agg.event for agg in terms.values()})
+    steps.append(_SCRIPT.step("w_terms", terms=values, names=[text(e) for e in events]))
+    columns += [alias(column(n, "a"), n) for n in names]
+    joins.append(_left_join("w_terms", "a", "a.pid = w.pid"))
+
+
+def journey_columns(program: Program, journeys: frozenset[str], row_alias: str) -> list[exp.Expression]:
+    """One boolean per journey: whether any of the grouped rows belongs to a version of it."""
+    found = []
+    for name in sorted(journeys):
+        jids = [exp.Literal.number(v.jid) for v in program.versions.values() if v.journey.name == name]
+        test = exp.In(this=column("jid", row_alias), expressions=jids) if jids else exp.false()
+        found.append(alias(exp.func("bool_or", test), f"j_{name}"))
+    return found
+
+
+def _live(program: Program, journeys: frozenset[str], steps, columns, joins) -> None:  # noqa: ANN001
+    steps.append(_SCRIPT.step("w_live", journeys=journey_columns(program, journeys, "e")))
+    columns += [alias(sql(f'coalesce(l."j_{n}", FALSE)'), f"j_{n}") for n in sorted(journeys)]
+    joins.append(_left_join("w_live", "l", "l.pid = w.pid"))
+
+
+def _left_join(table: str, name: str, on: str) -> exp.Join:
+    return exp.Join(this=exp.alias_(exp.to_table(table), name, table=True), side="LEFT", on=sql(on).copy())
+
+
+def write_back(program: Program, shape: Row, fresh: bool, known: bool, changed: bool) -> list[Step]:
+    """The wave's row becomes the profile. ``changed``: some membership changed."""
+    key = ("profiles.write_back", shape, fresh, known, changed)
+    return program.cached(key, lambda: _write_back(program, shape, fresh, known, changed))
+
+
+def _write_back(program: Program, shape: Row, fresh: bool, known: bool, changed: bool) -> list[Step]:
+    schema = program.schema
+    names: dict[str, str] = {}
+    if shape.recompute:
+        names |= {f"t_{n}": f"t_{n}" for n in schema.stored}
+    if shape.sent:
+        names |= {f"t_{n}": f"t_{n}" for n in schema.from_traits}
+    if shape.consents:
+        names |= {consent_column(p, c): consent_column(p, c) for p, c in schema.consents}
+    if shape.suppressions:
+        names |= {f"x_{c}": f"x_{c}" for c in schema.channels}
+    if shape.segments:
+        names["check_at"] = "check_at"
+        if changed or fresh:
+            names |= {f"s_{n}": f"n_{n}" for n in schema.segments}
+    steps = []
+    if fresh:
+        steps.append(_SCRIPT.step("profile_new", columns=[alias(column(v, "c"), k) for k, v in names.items()]))
+    if known and names:
+        pairs = [
+            exp.EQ(this=exp.column(exp.to_identifier(k, quoted=True)), expression=column(v, "c"))
+            for k, v in names.items()
+        ]
+        steps.append(_SCRIPT.step("profile_update", updates=pairs))
+    return steps
+
+
+def membership_changed(program: Program) -> exp.Expression:
+    """Whether any membership of a wave's row changed."""
+    return any_of(
+        exp.NEQ(this=column(f"n_{n}", "c"), expression=column(f"s_{n}", "c")) for n in program.schema.segments
+    )
+
+
+def segment_terms(program: Program) -> frozenset[Agg]:
+    """Aggregates that segments and stored traits read."""
+    return segment_only_terms(program) | stored_terms(program)
+
+
+def segment_only_terms(program: Program) -> frozenset[Agg]:
+    """Aggregates that segments read themselves."""
+    return frozenset(_segment_needs(program).terms.values())
+
+
+def segment_traits(program: Program) -> frozenset[str]:
+    """Traits that segments read."""
+    return frozenset(_segment_needs(program).traits)
+
+
+def segment_journeys(program: Program) -> frozenset[str]:
+    """Journeys that segments ask about."""
+    return frozenset(_segment_needs(program).journeys)
+
+
+def _segment_needs(program: Program) -> Needs:
+    def make() -> Needs:
+        needs = Needs()
+        compiler = Compiler(program.schema, needs)
+        for tree in program.segments.values():
+            compiler.condition(tree)
+            compiler.boundaries(tree)
+        return needs
+
+    return program.cached("profiles.segment_needs", make)
+
+
+def stored_terms(program: Program) -> frozenset[Agg]:
+    """Aggregates that stored traits are made of."""
+
+    def make() -> frozenset[Agg]:
+        needs = Needs()
+        compiler = Compiler(program.schema, needs)
+        for tree in program.schema.values.values():
+            compiler.stored_value(tree)
+        return frozenset(needs.terms.values())
+
+    return program.cached("profiles.stored_terms", make)

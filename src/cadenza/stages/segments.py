@@ -1,0 +1,51 @@
+"""Segments: changes of membership, as intervals. Conditions are evaluated with the wave's row (``profiles``)."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from cadenza.sql.program import Program
+from cadenza.sql.step import Script, Step, any_of, column, text
+
+_SCRIPT = Script.beside(__file__, "segments")
+
+
+def change(segment: str, entered: bool) -> exp.Expression:
+    """Whether the row ``c`` entered (or left) a segment at this item."""
+    now, before = column(f"n_{segment}", "c"), column(f"s_{segment}", "c")
+    return exp.and_(now, exp.not_(before)) if entered else exp.and_(before, exp.not_(now))
+
+
+def memberships(program: Program, changed: frozenset[tuple[str, bool]], deploy: bool = False) -> list[Step]:
+    """Rows for the (segment, entered) changes that occurred in the wave."""
+    if not changed:
+        return []
+    return program.cached(("segments", changed, deploy), lambda: [_memberships(changed, deploy)])
+
+
+def _memberships(changed: frozenset[tuple[str, bool]], deploy: bool) -> Step:
+    ordered = sorted(changed)
+    rows = [exp.Tuple(expressions=[text(s), exp.true() if e else exp.false()]) for s, e in ordered]
+    tests = [
+        exp.and_(
+            exp.EQ(this=column("segment", "k"), expression=text(s)),
+            column("entered", "k") if e else exp.not_(column("entered", "k")), change(s, e),
+        )
+        for s, e in ordered
+    ]  # fmt: skip
+    cause = text("deploy" if deploy else "record")
+    return _SCRIPT.step("membership", changes=rows, changed=any_of(tests), cause=cause)
+
+
+def summary(program: Program) -> str | None:
+    """A query that counts, for each segment, who entered and who left in the wave; None without segments."""
+    if not program.schema.segments:
+        return None
+    counts = [
+        exp.Filter(this=exp.Count(this=exp.Star()), expression=exp.Where(this=change(s, e)))
+        for s in program.schema.segments for e in (True, False)
+    ]  # fmt: skip
+    query = exp.select(*counts).from_(exp.alias_(exp.to_table("w_ctx"), "c", table=True))
+    return program.cached("segments.summary", lambda: query.sql(dialect="duckdb"))
+
+

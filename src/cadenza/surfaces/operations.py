@@ -1,0 +1,204 @@
+"""Every operation of the API, in the order in which a person would read about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, get_args
+
+import msgspec
+
+from cadenza.clock import from_micros
+from cadenza.definitions.schema import schemas
+from cadenza.errors import CadenzaError, near_miss
+from cadenza.surfaces.encoding import plain
+from cadenza.surfaces.operation import Operation, Parameter
+from cadenza.workspace import (
+    Deployed,
+    Explanation,
+    JourneyFigures,
+    Member,
+    OutboxRow,
+    OutboxState,
+    Plan,
+    Quarantined,
+    Report,
+    SegmentFigures,
+    Status,
+    Workspace,
+)  # fmt: skip
+
+Arguments = Mapping[str, Any]
+
+
+class QuarantineEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A refused record: why, and the record as it came (text)."""
+
+    id: int
+    at: datetime
+    source: str
+    reason: str
+    detail: str
+    message_id: str | None
+    record: str
+
+
+class JourneyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A journey as it is deployed, and its figures."""
+
+    name: str
+    definition: dict[str, Any]
+    figures: JourneyFigures | None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows of a query, each by column name."""
+
+    rows: list[dict[str, Any]]
+
+
+def quarantine_entry(item: Quarantined) -> QuarantineEntry:
+    """What the surfaces show of a quarantined record."""
+    return QuarantineEntry(
+        id=item.id, at=from_micros(item.at), source=item.source, reason=item.reason, detail=item.detail, message_id=item.message_id,
+        record=item.body.decode("utf-8", errors="replace"),
+    )  # fmt: skip
+
+
+def _report(workspace: Workspace, given: Arguments) -> Report:
+    return workspace.report(given["as_of"])
+
+
+def _explain(workspace: Workspace, given: Arguments) -> Explanation:
+    return workspace.explain(given["person"], given.get("journey"))
+
+
+def _segments(workspace: Workspace, given: Arguments) -> tuple[SegmentFigures, ...]:
+    return workspace.report().segments
+
+
+def _members(workspace: Workspace, given: Arguments) -> list[Member]:
+    return workspace.members(given["segment"], given["limit"], given["after"])
+
+
+def _journeys(workspace: Workspace, given: Arguments) -> tuple[JourneyFigures, ...]:
+    return workspace.report().journeys
+
+
+def _journey(workspace: Workspace, given: Arguments) -> JourneyView:
+    journeys = {j.name: j for j in workspace.deployed().journeys}
+    found = journeys.get(given["journey"])
+    if found is None:
+        raise CadenzaError(f"there is no journey '{given['journey']}'.", remedy=near_miss(given["journey"], journeys))
+    figures = {f.name: f for f in workspace.report().journeys}
+    return JourneyView(name=found.name, definition=plain(found), figures=figures.get(found.name))
+
+
+def _messages(workspace: Workspace, given: Arguments) -> list[OutboxRow]:
+    return workspace.messages(given["limit"], given["state"], given["person"], given["journey"])
+
+
+def _quarantine(workspace: Workspace, given: Arguments) -> list[QuarantineEntry]:
+    found = workspace.quarantine(given["limit"], given["source"], given["reason"])
+    return [quarantine_entry(item) for item in found]
+
+
+def _query(workspace: Workspace, given: Arguments) -> Answer:
+    return Answer(rows=workspace.query(given["sql"], given["limit"]))
+
+
+_AS_OF = Parameter(
+    name="as_of", place="query", kind="date-time", meaning="The instant to look at; without it, the present."
+)
+_PERSON = Parameter(
+    name="person", place="path", meaning="A person id, or any identifier of the person such as an e-mail address."
+)
+_JOURNEY = Parameter(name="journey", place="path", meaning="The name of a journey.")
+
+
+def _limit(default: int, maximum: int) -> Parameter:
+    meaning = f"How many at most; never more than {maximum}."
+    return Parameter(name="limit", place="query", kind="integer", default=default, maximum=maximum, meaning=meaning)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        path="/api/status", name="status", answer=Status, run=lambda workspace, _: workspace.status(),
+        summary="How far the log is decided, how many people there are, what waits to be sent",
+    ),
+    Operation(
+        path="/api/report", name="report", answer=Report, run=_report, parameters=(_AS_OF,),
+        summary="What happened: people, segments, journeys, messages, outcomes, and whether it adds up",
+    ),
+    Operation(
+        path="/api/persons/{person}", name="explain_person", answer=Explanation, run=_explain, parameters=(_PERSON,),
+        summary="Everything known of one person, with the evidence",
+    ),
+    Operation(
+        path="/api/persons/{person}/journeys/{journey}", name="explain_journey", answer=Explanation, run=_explain,
+        parameters=(_PERSON, _JOURNEY),
+        summary="One person in one journey: why in, why not, every step and message",
+    ),
+    Operation(
+        path="/api/segments", name="segments", answer=list[SegmentFigures], run=_segments,
+        summary="Segments and how many are in them",
+    ),
+    Operation(
+        path="/api/segments/{segment}/members", name="members", answer=list[Member], run=_members,
+        summary="The members of a segment, by person id; go on with the last id as 'after'",
+        parameters=(
+            Parameter(name="segment", place="path", meaning="The name of a segment."), _limit(100, 10_000),
+            Parameter(name="after", place="query", kind="integer", default=0, meaning="Only persons with a greater id."),
+        ),
+    ),
+    Operation(
+        path="/api/journeys", name="journeys", answer=list[JourneyFigures], run=_journeys,
+        summary="Journeys and their figures",
+    ),
+    Operation(
+        path="/api/journeys/{journey}", name="journey", answer=JourneyView, run=_journey, parameters=(_JOURNEY,),
+        summary="One journey: its deployed definition and its figures",
+    ),
+    Operation(
+        path="/api/messages", name="messages", answer=list[OutboxRow], run=_messages,
+        summary="Messages decided to be sent, newest first, and where each stands",
+        parameters=(
+            _limit(100, 1_000),
+            Parameter(name="state", place="query", meaning="Only messages in this state.", enum=get_args(OutboxState)),
+            Parameter(name="person", place="query", kind="integer", meaning="Only messages of this person id."),
+            Parameter(name="journey", place="query", meaning="Only messages of this journey."),
+        ),
+    ),
+    Operation(
+        path="/api/quarantine", name="quarantine", answer=list[QuarantineEntry], run=_quarantine,
+        summary="Records that were refused, newest first, and why",
+        parameters=(
+            _limit(100, 1_000),
+            Parameter(name="source", place="query", meaning="Only records of this source."),
+            Parameter(name="reason", place="query", meaning="Only records refused for this reason."),
+        ),
+    ),
+    Operation(
+        path="/api/query", name="query", answer=Answer, run=_query,
+        summary="The answer to one SELECT over the tables of the catalogue",
+        parameters=(
+            Parameter(name="sql", place="query", required=True, meaning="One SELECT.", example="SELECT count(*) AS persons FROM person"),
+            _limit(1_000, 10_000),
+        ),
+    ),
+    Operation(
+        path="/api/definitions/schema/{kind}", name="schema", answer=dict[str, Any], group="definitions",
+        run=lambda workspace, given: workspace.schema(given["kind"]),
+        summary="The JSON Schema of a kind of definition, for editors and agents",
+        parameters=(Parameter(name="kind", place="path", meaning="A kind of definition.", enum=tuple(schemas())),),
+    ),
+    Operation(
+        path="/api/plan", name="plan", answer=Plan, group="definitions", run=lambda workspace, _: workspace.plan(),
+        summary="What applying the project folder would change, and how many people it touches",
+    ),
+    Operation(
+        path="/api/apply", name="apply", method="POST", answer=Deployed, group="definitions",
+        run=lambda workspace, _: workspace.apply(),
+        summary="Apply the project folder: a record of the log, in force when it is decided",
+    ),
+)  # fmt: skip

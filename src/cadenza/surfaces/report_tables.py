@@ -1,0 +1,274 @@
+"""The report as tables a marketer reads; plain text without a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from cadenza.runtime.report import Report
+from cadenza.runtime.report.figures import ArmFigures, Comparison, Count, JourneyFigures, MessageFigures
+
+WIDTH = 100
+"""Columns of the plain text."""
+
+_WORDS = {
+    "when": "condition not met",
+    "when_unknown": "condition unknown (data missing)",
+    "no_key": "no entry key",
+    "suppressed": "suppressed",
+    "re_entry: running": "already in it",
+    "re_entry: once": "was in it before",
+    "re_entry: after": "too soon after the last time",
+    "priority": "a more important journey is running",
+    "holdout": "held out for measurement",
+    "unreachable": "no address",
+    "policy": "contact policy",
+    "no_consent": "no consent",
+    "no_time_zone": "time zone unknown",
+    "deadline": "would be too late",
+    "cap": "contact limit reached",
+    "quiet_hours": "quiet hours",
+    "goal": "goal reached",
+    "disqualified": "no longer qualified",
+    "superseded": "superseded by a more important journey",
+    "time_limit": "time limit",
+    "completed": "completed",
+    "merged": "merged with another passage",
+    "replayed": "replayed, never handed over",
+    "no_identifier": "no usable identifier",
+}
+
+
+def words(name: str) -> str:
+    """A reason in plain words; an unknown one (an author's own exit reason) as it is.
+
+    >>> words("no_consent"), words("suppressed: unless"), words("bought")
+    ('no consent', 'suppressed (unless)', 'bought')
+    """
+    if name in _WORDS:
+        return _WORDS[name]
+    reason, _, rule = name.partition(": ")
+    if not rule:
+        return name
+    return _WORDS.get(reason, reason) if rule == reason else f"{_WORDS.get(reason, reason)} ({rule})"
+
+
+def report_text(report: Report, width: int = WIDTH) -> str:
+    """The report as plain text: no colour codes, lines at most ``width`` wide."""
+    console = Console(file=io.StringIO(), width=width, no_color=True, force_terminal=False, highlight=False)
+    console.print(*render_report(report), sep="\n")
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def _titled(title: str, table: Table) -> RenderableType:
+    """A heading over its table; not the table's own title, which would be broken at the table's width."""
+    return Group(Text(title, style="bold"), Padding(table, (0, 0, 1, 2)))
+
+
+def render_report(report: Report) -> list[RenderableType]:
+    """The report as rich renderables, in reading order."""
+    parts: list[RenderableType] = [
+        Text(f"{report.project}: what happened until {report.as_of:%Y-%m-%d %H:%M} UTC", style="bold"),
+        Text(),
+        _people(report),
+        _counts("Events", "event", report.events),
+    ]
+    if report.unidentified:
+        parts.append(_counts("Records that name nobody", "reason", report.unidentified))
+    parts += [_quarantine(report), _segments(report)]
+    if report.journeys:
+        parts += [_journeys(report.journeys), *_reasons(report.journeys)]
+    for journey in report.journeys:
+        parts += _comparisons(journey)
+    return [*parts, *_checks(report), *_hints(report)]
+
+
+def _table(*columns: str, left: int = 1) -> Table:
+    """A table whose first ``left`` columns are words and the others right-aligned numbers."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < left else "right", overflow="fold")
+    return table
+
+
+def _people(report: Report) -> RenderableType:
+    people = report.people
+    table = _table("", "persons")
+    rows = (("identified", people.identified), ("anonymous", people.anonymous), ("together", people.living))
+    for name, n in rows:
+        table.add_row(name, number(n))
+    if people.merged:
+        table.add_row("merged into another", number(people.merged))
+    return _titled("Persons", table)
+
+
+def _counts(title: str, heading: str, counts: Iterable[Count]) -> RenderableType:
+    table = _table(heading, "number")
+    for count in counts:
+        table.add_row(words(count.name), number(count.n))
+    if not table.row_count:
+        table.add_row("none", "0")
+    return _titled(title, table)
+
+
+def _quarantine(report: Report) -> RenderableType:
+    log = report.log
+    if not log.quarantined:
+        return Text(f"Quarantine: empty. Duplicate records dropped: {number(log.duplicates)}.\n")
+    table = _table("source", "reason", "records", left=2)
+    for row in log.quarantined:
+        table.add_row(row.source, words(row.reason), number(row.n))
+    table.add_row("all", "duplicate records dropped", number(log.duplicates))
+    return _titled("Quarantine", table)
+
+
+def _segments(report: Report) -> RenderableType:
+    table = _table("segment", "members now", "ever members")
+    for segment in report.segments:
+        table.add_row(segment.name, number(segment.members), number(segment.ever))
+    return _titled("Segments", table) if report.segments else Text("Segments: none declared.\n")
+
+
+def _journeys(journeys: Iterable[JourneyFigures]) -> RenderableType:
+    columns = ("journey", "candidates", "not qualified", "refused", "entered", "live", "ended", "sent", "dropped")
+    table = _table(*columns)
+    for j in journeys:
+        table.add_row(
+            j.name, number(j.candidates), number(_sum(j.not_qualified)), number(_sum(j.refused)), number(j.entered),
+            number(j.live), number(_sum(j.exits)), number(j.messages.sent), number(_sum(j.messages.dropped)),
+        )  # fmt: skip
+    return _titled("Journeys", table)
+
+
+def _reasons(journeys: Iterable[JourneyFigures]) -> Iterator[RenderableType]:
+    for journey in journeys:
+        rows = list(_reason_rows(journey))
+        if not rows:
+            continue
+        table = _table("what", "reason", "number", left=2)
+        before = ""
+        for what, reason, n in rows:
+            table.add_row(what if what != before else "", reason, number(n))
+            before = what
+        yield _titled(f"Why, in {journey.name}", table)
+
+
+def _reason_rows(journey: JourneyFigures) -> Iterator[tuple[str, str, int]]:
+    messages: MessageFigures = journey.messages
+    groups = (
+        ("not qualified", journey.not_qualified), ("refused", journey.refused), ("ended", journey.exits),
+        ("messages dropped", messages.dropped), ("messages put off for a while", messages.deferred),
+    )  # fmt: skip
+    for what, counts in groups:
+        for count in counts:
+            yield what, words(count.name), count.n
+    if messages.withdrawn:
+        yield "messages withdrawn", "the journey ended first", messages.withdrawn
+    if messages.waiting:
+        yield "messages waiting", "not decided yet", messages.waiting
+    for count in messages.delivery:
+        yield "sent messages", words(count.name), count.n
+    for count in messages.reactions:
+        yield "receivers", words(count.name), count.n
+
+
+def _comparisons(journey: JourneyFigures) -> Iterator[RenderableType]:
+    for comparison in journey.comparisons:
+        yield _arms(journey.name, comparison)
+        for line in _verdict(comparison):
+            yield Padding(Text(line), (0, 0, 0, 2))
+        yield Text()
+
+
+_KINDS = {
+    "placebo": "PLACEBO, no message reached anyone",
+    "measured": "treated against holdout",
+    "mixed": "MIXED, some messages were replayed",
+}
+
+
+def _arms(journey: str, comparison: Comparison) -> RenderableType:
+    days = comparison.within_s / 86400
+    label = f" ({comparison.unit_label})" if comparison.unit_label else ""
+    title = f"{journey}, {comparison.metric}{label} within {days:g} days: {_KINDS[comparison.kind]}"
+    table = _table("arm", "persons", "per person", "sum", "window not over")
+    for name, arm in (("treated", comparison.treated), ("held out", comparison.held_out)):
+        table.add_row(name, number(arm.n), _mean(arm), amount(arm.total), number(arm.incomplete))
+    return _titled(title, table)
+
+
+def _verdict(comparison: Comparison) -> Iterator[str]:
+    """What the comparison says, in sentences; a placebo is never called an effect."""
+    lift, ratio = comparison.lift, comparison.sample_ratio
+    if lift.difference is not None:
+        interval = f", {lift.level:.0%} interval {amount(lift.low)} to {amount(lift.high)}" if lift.low is not None else ""
+        yield f"Difference per person: {amount(lift.difference)}{interval} ({lift.method})."
+    if lift.low is not None:
+        yield _reading(comparison)
+    if lift.mde is not None:
+        yield f"A true difference of {amount(lift.mde)} or more would be found 8 times in 10 with this many persons."
+    if lift.note:
+        yield lift.note
+    if ratio is not None and ratio.observed_share is not None:
+        said = "as declared" if ratio.ok else "NOT as declared: do not read the difference"
+        yield f"Held out: {ratio.observed_share:.1%} of the persons, declared {ratio.expected_share:.1%}, {said} (p = {ratio.p_value:.3f})."
+    elif ratio is None:
+        yield "The declared share changed on the way, so the split is not checked."
+    if comparison.crossed:
+        yield f"{number(comparison.crossed)} persons were in both arms before a merge; they count where they were first."
+
+
+def _reading(comparison: Comparison) -> str:
+    zero = comparison.lift.covers_zero
+    if comparison.kind == "placebo":
+        fits = "The interval covers zero, as chance has it 19 times in 20." if zero else "The interval misses zero, as chance has it once in 20."
+        return f"Nothing was sent, so the difference is chance. {fits}"
+    if comparison.kind == "mixed":
+        return "Part of the messages was replayed and reached nobody, so this measures less than the journey."
+    return "Chance alone explains this difference." if zero else "Chance alone does not explain this difference."
+
+
+def _mean(arm: ArmFigures) -> str:
+    return amount(arm.mean)
+
+
+def number(n: int) -> str:
+    """A count with thousands separated."""
+    return f"{n:,}"
+
+
+def amount(value: float | None) -> str:
+    """A metric's value: two decimals, thousands separated; never a negative zero."""
+    if value is None:
+        return "-"
+    return f"{value:,.2f}" if abs(value) >= 0.005 else "0.00"
+
+
+def _sum(counts: Iterable[Count]) -> int:
+    return sum(count.n for count in counts)
+
+
+def _checks(report: Report) -> Iterator[RenderableType]:
+    if report.adds_up:
+        yield Text(f"The figures add up: all {len(report.checks)} checks hold.")
+    for check in report.checks:
+        if not check.holds:
+            parts = " + ".join(f"{part.name} {number(part.n)}" for part in check.parts)
+            yield Text(f"DOES NOT ADD UP  {check.what}: {number(check.left)}, but {parts} = {number(check.right)}", style="bold red")
+
+
+def _hints(report: Report) -> Iterator[RenderableType]:
+    if not report.hints:
+        return
+    yield Text()
+    yield Text("What to do next", style="bold")
+    for position, hint in enumerate(report.hints, start=1):
+        yield Padding(Text(f"{position}. {hint.fact}"), (0, 0, 0, 2))
+        yield Padding(Text(hint.todo), (0, 0, 0, 5))

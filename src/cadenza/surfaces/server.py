@@ -1,0 +1,220 @@
+"""One process that does everything: collects, decides, delivers, answers.
+
+The main thread answers HTTP (collection and read API). One thread ticks, back to back while there is work; one
+thread delivers. They meet in the log, the store and the outbox only. Stopping is graceful: no new requests, what
+was accepted is durable, the tick under way ends, calls under way end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from cadenza.clock import iso
+from cadenza.errors import CadenzaError, OperatingError
+from cadenza.surfaces.api import LOOPBACK, api_app
+from cadenza.surfaces.collect_http import App, Receive, Scope, Send, collect_app
+from cadenza.surfaces.mailbox_routes import mailbox_routes
+from cadenza.workspace import (
+    Deliverer,
+    ServerInfo,
+    Workspace,
+    announce_server,
+    find_server,
+    withdraw_server,
+)  # fmt: skip
+
+MIN_INTERVAL_S = 0.1
+"""Seconds between two live ticks at least, so that what comes together is decided together."""
+LONGEST_PAUSE_S = 30.0
+"""After trouble the tick waits twice as long each time, at most this."""
+COLLECT_PREFIX = "/v1/"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the server listens (port 0: any free one), and the token of its read API (None: open, loopback only)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8400
+    token: str | None = None
+
+
+class Server:
+    """Serves one project until it is told to stop."""
+
+    def __init__(self, workspace: Workspace, settings: Settings) -> None:
+        self._workspace, self._settings = workspace, settings
+        self._stopping = threading.Event()
+        self._trouble: str | None = None
+        self._deliverer: Deliverer | None = None
+        self._ticking = threading.Thread(target=self._tick_loop, name="tick")
+
+    def run(self, ready: Callable[[str], None]) -> None:
+        """Serve until SIGINT or SIGTERM; ``ready`` is called with the URL once requests are answered. Raises
+        OperatingError when the address cannot be used, when another server holds the project, or nothing is deployed."""
+        self._refuse_second()
+        # Opens the store and learns the project in force, before anybody can ask.
+        self._workspace.tick()
+        self._workspace.deployed()
+        listening = self._listen()
+        host, port = listening.getsockname()[:2]
+        url = f"http://{'[' + host + ']' if ':' in host else host}:{port}"
+        info = ServerInfo(
+            url=url, pid=os.getpid(), started_at=iso(self._workspace.clock.now()), token=self._settings.token
+        )
+        announce_server(self._workspace.folder, info)
+        try:
+            self._serve(listening, lambda: ready(url))
+        finally:
+            withdraw_server(self._workspace.folder)
+
+    def readiness(self) -> str | None:
+        """Why the server is not ready, or None."""
+        if self._stopping.is_set():
+            return "The server is stopping."
+        if not self._ticking.is_alive():
+            return "The tick is not running."
+        delivery = self._deliverer.trouble if self._deliverer is not None else "Delivery is not running."
+        return self._trouble or delivery
+
+    # --- the three loops --------------------------------------------------------------------------------
+
+    def _serve(self, listening: socket.socket, ready: Callable[[], None]) -> None:
+        collector = self._workspace.collector()
+        collect = collect_app(collector, self._workspace.write_keys)
+        mailbox = self._workspace.mailbox()
+        api = api_app(self._workspace, self._settings.token, self.readiness, mailbox_routes(mailbox))
+        http = _Http(Dispatch(collect, api), ready)
+        delivering = threading.Thread(target=self._deliver, name="deliver")
+        self._ticking.start()
+        delivering.start()
+        try:
+            http.run_on(listening)
+        finally:
+            collector.close()
+            self._stopping.set()
+            self._stop_delivery()
+            self._ticking.join()
+            delivering.join()
+            asyncio.run(mailbox.close())
+
+    def _tick_loop(self) -> None:
+        clock, pause = self._workspace.clock, MIN_INTERVAL_S
+        while not self._stopping.is_set():
+            began = clock.monotonic()
+            try:
+                report = self._workspace.tick()
+                self._trouble, pause = None, MIN_INTERVAL_S
+            except CadenzaError as error:
+                pause = self._in_trouble(str(error), pause)
+                continue
+            except Exception as error:
+                traceback.print_exception(error, file=sys.stderr)
+                pause = self._in_trouble(f"{type(error).__name__}: {error}", pause)
+                continue
+            if report is not None and self._deliverer is not None:
+                self._deliverer.wake()
+            if report is None or not report.more:
+                self._stopping.wait(max(0.0, MIN_INTERVAL_S - (clock.monotonic() - began)))
+
+    def _in_trouble(self, what: str, pause: float) -> float:
+        """Say it once, wait, and give the next wait. Collection goes on: the log keeps everything."""
+        if self._trouble != what:
+            print(f"tick: {what}", file=sys.stderr, flush=True)
+        self._trouble = what
+        self._stopping.wait(pause)
+        return min(pause * 2, LONGEST_PAUSE_S)
+
+    def _deliver(self) -> None:
+        asyncio.run(self._deliver_until_stopped())
+
+    async def _deliver_until_stopped(self) -> None:
+        self._delivery_loop, self._delivery_stop = asyncio.get_running_loop(), asyncio.Event()
+        if self._stopping.is_set():
+            return
+        self._deliverer = self._workspace.deliverer()
+        try:
+            await self._deliverer.run(self._delivery_stop)
+        finally:
+            await self._deliverer.close()
+
+    def _stop_delivery(self) -> None:
+        loop: Any = getattr(self, "_delivery_loop", None)
+        if loop is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(self._delivery_stop.set)
+
+    # --- starting -----------------------------------------------------------------------------------------
+
+    def _refuse_second(self) -> None:
+        other = find_server(self._workspace.folder)
+        if other is not None:
+            raise OperatingError(
+                f"a server already serves this project at {other.info.url}.", where=str(self._workspace.folder),
+                remedy=f"Use that one, or stop it first (process {other.info.pid}).",
+            )  # fmt: skip
+
+    def _listen(self) -> socket.socket:
+        host, port = self._settings.host, self._settings.port
+        if self._settings.token is None and host not in LOOPBACK:
+            raise OperatingError(
+                f"without a token the server listens on loopback only, not on {host}.", where="--host",
+                remedy="Set CADENZA_API_TOKEN to guard the read API.",
+            )  # fmt: skip
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            listening = socket.socket(family, socket.SOCK_STREAM)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((host, port))
+        except OSError as error:
+            raise OperatingError(
+                f"port {port} on {host} cannot be used: {error.strerror or error}.", where="--port",
+                remedy="Name another one with --port; 0 takes any free port.",
+            ) from error  # fmt: skip
+        return listening
+
+
+class Dispatch:
+    """/v1/ is collection, everything else the read API."""
+
+    def __init__(self, collect: App, api: Any) -> None:
+        self._collect, self._api = collect, api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._collect if scope.get("path", "").startswith(COLLECT_PREFIX) else self._api
+        await app(scope, receive, send)
+
+
+class _Http(uvicorn.Server):
+    """uvicorn, telling when it answers, and leaving the process alive after a signal so that everything else can end."""
+
+    def __init__(self, app: Any, ready: Callable[[], None]) -> None:
+        super().__init__(uvicorn.Config(
+            app, loop="uvloop", http="httptools", ws="none", lifespan="off", access_log=False, log_level="warning",
+            server_header=False, date_header=False, timeout_graceful_shutdown=10,
+        ))  # fmt: skip
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    def run_on(self, listening: socket.socket) -> None:
+        # uvicorn raises the signal again when it is done; a plain SIGTERM would then end us before the threads do.
+        held = signal.signal(signal.SIGTERM, lambda *_: None)
+        try:
+            with suppress(KeyboardInterrupt):
+                self.run(sockets=[listening])
+        finally:
+            signal.signal(signal.SIGTERM, held)

@@ -1,0 +1,317 @@
+"""The facade: everything a surface can do with a project, and the one place where the parts are put together.
+
+It delegates and computes nothing. Parts open when they are first needed, so that ``validate`` works while a server
+holds the store. What reads may be called from several threads; ``tick`` and ``run`` belong to one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import asdict
+
+from cadenza.adapters import local_server
+from cadenza.adapters.channels import MAILBOX_FILE
+from cadenza.adapters.local_server import LocalServer, ServerInfo
+from cadenza.adapters.mailbox import Mailbox
+from cadenza.adapters.opened import OpenedChannels
+from cadenza.adapters.settings import write_keys
+from cadenza.clock import Clock, SystemClock, from_micros
+from cadenza.definitions.load import Loaded, load
+from cadenza.definitions.project import Project
+from cadenza.definitions.schema import schemas
+from cadenza.definitions.starter import write_starter
+from cadenza.errors import CadenzaError, OperatingError, near_miss
+from cadenza.ids import random_fraction
+from cadenza.ledger.log import Quarantined, SqliteLog
+from cadenza.ledger.outbox import OutboxRow, SqliteOutbox
+from cadenza.ledger.outbox import State as OutboxState
+from cadenza.runtime import imports
+from cadenza.runtime.collect import Collector
+from cadenza.runtime.deliver import Deliverer
+from cadenza.runtime.deploy import prepare
+from cadenza.runtime.explain import Explanation, explain
+from cadenza.runtime.export import Exported, export
+from cadenza.runtime.imports import ImportProgress, ImportReport
+from cadenza.runtime.live import Live
+from cadenza.runtime.plan import Deployed, Plan, apply, plan
+from cadenza.runtime.rebuild import RebuildReport, rebuild
+from cadenza.runtime.report import Report, report
+from cadenza.runtime.report.figures import JourneyFigures, LogCounts, SegmentFigures
+from cadenza.runtime.report.figures import Quarantined as QuarantineCount
+from cadenza.runtime.status import Member, Status, current_project, go_live, members, status
+from cadenza.runtime.tick import Progress, Ticker, TickReport
+from cadenza.sql.read_only import read_only
+from cadenza.store.duckdb_engine import DuckEngine
+
+__all__ = [
+    "Collector", "Deliverer", "Deployed", "Explanation", "Exported", "ImportProgress", "ImportReport", "JourneyFigures", "Loaded", "LocalServer",
+    "Mailbox", "Member", "OutboxRow", "OutboxState", "Plan", "Progress", "Quarantined", "RebuildReport", "Report",
+    "SegmentFigures", "ServerInfo", "Status", "TickReport", "Workspace", "announce_server", "find_server",
+    "withdraw_server",
+]  # fmt: skip
+
+STATE = ".cadenza"
+"""The folder, inside the project, of everything that is not a definition."""
+
+
+def find_server(folder: Path) -> LocalServer | None:
+    """The server that holds the store of the project in ``folder``, if one runs."""
+    return local_server.find(folder / STATE)
+
+
+def announce_server(folder: Path, info: ServerInfo) -> None:
+    """Say that this process serves the project."""
+    local_server.announce(folder / STATE, info)
+
+
+def withdraw_server(folder: Path) -> None:
+    """Take the announcement back."""
+    local_server.withdraw(folder / STATE)
+
+
+class Workspace:
+    """One project folder with its state. Close it, or use it in a ``with`` block."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.folder = folder
+        self.clock = clock
+        self._state = folder / STATE
+        self._ticker: Ticker | None = None
+        self._known = Project()
+        self._keys: tuple[Project, dict[str, str]] | None = None
+
+    @staticmethod
+    def create(folder: Path) -> list[Path]:
+        """Write the starter project into a folder; what is there is never overwritten. Raises TerminalError."""
+        return write_starter(folder)
+
+    @classmethod
+    def open(cls, folder: Path, clock: Clock | None = None) -> Workspace:
+        """The project in ``folder``; nothing is read or made yet. Raises OperatingError when there is no folder."""
+        if not folder.is_dir():
+            raise OperatingError(
+                "there is no such folder.", where=str(folder), remedy="'cadenza init FOLDER' makes one."
+            )
+        return cls(folder, clock or SystemClock())
+
+    # --- definitions ---------------------------------------------------------------------------
+
+    def validate(self) -> Loaded:
+        """Read and check the definitions in the folder. Raises DefinitionError with every problem."""
+        return load(self.folder)
+
+    def schema(self, kind: str) -> dict[str, Any]:
+        """The JSON Schema of a kind of definition. Raises CadenzaError for an unknown kind."""
+        known = schemas()
+        if kind not in known:
+            raise CadenzaError(f"there is no kind of definition '{kind}'.", remedy=near_miss(kind, known))
+        return known[kind]
+
+    def plan(self) -> Plan:
+        """What applying the folder would change, with the people it touches. Raises DefinitionError."""
+        wanted = self.validate().project
+        with self._reading() as engine:
+            return plan(engine, current_project(engine), wanted)
+
+    def apply(self, history_of: str | None = None) -> Deployed:
+        """Deploy the folder: a record of the log, in force when a tick has decided it. ``history_of``: a file source that is
+        to be imported; the project is then in force from its first record on. Raises DefinitionError, TerminalError."""
+        project = self.validate().project
+        return apply(self._log, project, self._beginning(project, history_of) or self.clock.now())
+
+    def deployed(self) -> Project:
+        """The project in force. Raises OperatingError when there is none."""
+        with self._reading() as engine:
+            return self._in_force(engine)
+
+    # --- the log's way in, the tick, the outbox's way out -------------------------------------------
+
+    def import_source(self, source: str, progress: Callable[[ImportProgress], None] | None = None) -> ImportReport:
+        """Append the records of a file source to the log; again stores nothing twice. Raises TerminalError."""
+        with self._scratch() as engine:
+            return imports.import_source(
+                self.validate().project, source, self.folder, engine, self._log, self.clock, progress
+            )
+
+    def go_live(self) -> bool:
+        """Say in the log that messages planned from now on are real; False when they are already."""
+        with self._reading() as engine:
+            return go_live(engine, self._log, self.clock)
+
+    def tick(self) -> TickReport | None:
+        """Decide what came and what is due now, in one transaction, and publish it; None when there is nothing."""
+        with self._ticking() as live:
+            return live.step()
+
+    def run(self, until: datetime | None = None, progress: Callable[[Progress], None] | None = None) -> TickReport:
+        """Tick until the log is consumed and timers until ``until`` are done; None: no further than the last record."""
+        with self._ticking() as live:
+            return live.run(until, progress)
+
+    def collector(self) -> Collector:
+        """A collector that appends to this project's log; close it before the workspace."""
+        return Collector(self._log, self.clock, self._last_known)
+
+    def write_keys(self) -> dict[str, str]:
+        """Write key -> source, of the project in force, secrets looked up once per deployment. Raises OperatingError when one is not set."""
+        project = self._last_known()
+        if self._keys is None or self._keys[0] is not project:
+            self._keys = (project, write_keys(project))
+        return self._keys[1]
+
+    def deliverer(self) -> Deliverer:
+        """What hands messages to the channels of the project in force; its ``run`` is the delivery loop."""
+        channels = OpenedChannels(self._last_known, self._made(), self.clock)
+        return Deliverer(
+            self._outbox, self._log, channels, self._last_known, self.clock, "server", jitter=random_fraction
+        )
+
+    def mailbox(self) -> Mailbox:
+        """The development mailbox of this project."""
+        return Mailbox.open(self._made() / MAILBOX_FILE, self.clock)
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """How far the log is decided, how many people there are, what waits."""
+        with self._reading() as engine:
+            return status(engine, self._log, self.clock, self._outbox.counts(), asdict(self._log.stored_counts()))
+
+    def report(self, as_of: datetime | None = None) -> Report:
+        """What happened until ``as_of``; None is as far as the store is. Raises OperatingError before a deployment."""
+        refused = self._log.quarantine_counts()
+        counts = LogCounts(
+            duplicates=self._log.stored_counts().duplicate,
+            quarantined=tuple(QuarantineCount(source=s, reason=r, n=n) for (s, r), n in refused.items()),
+        )
+        with self._reading() as engine:
+            return report(engine, self._in_force(engine), counts, as_of)
+
+    def explain(self, person: str, journey: str | None = None) -> Explanation:
+        """Everything known of one person (``p_`` and the id, or any identifier), or of the person in one journey."""
+        with self._reading() as engine:
+            return explain(engine, self._in_force(engine), person, journey)
+
+    def members(self, segment: str, limit: int = 100, after: int = 0) -> list[Member]:
+        """Members of a segment with person id > ``after``. Raises CadenzaError for an unknown segment."""
+        with self._reading() as engine:
+            return members(engine, self._in_force(engine), segment, limit, after)
+
+    def quarantine(self, limit: int = 100, source: str | None = None, reason: str | None = None) -> list[Quarantined]:
+        """The newest refused records, newest first."""
+        return self._log.quarantine_list(limit, source, reason)
+
+    def messages(
+        self, limit: int = 100, state: OutboxState | None = None, person: int | None = None, journey: str | None = None
+    ) -> list[OutboxRow]:
+        """Messages decided to be sent, newest first, and where each stands."""
+        return self._outbox.list(limit, state, person, journey)
+
+    def query(self, sql: str, limit: int = 1_000) -> list[dict[str, Any]]:
+        """The rows of one SELECT over the catalogue. Raises ExpressionError for anything else."""
+        with self._reading() as engine:
+            return engine.records(read_only(sql, limit))
+
+    def export(self, target: Path) -> tuple[Exported, ...]:
+        """Every table as a Parquet file in a new folder. Raises OperatingError when it holds files."""
+        with self._reading() as engine:
+            return export(engine, target)
+
+    # --- care -------------------------------------------------------------------------------------
+
+    def rebuild(self, verify: bool, progress: Callable[[Progress], None] | None = None) -> RebuildReport:
+        """Make the store anew from the log; ``verify``: only compare the two. Closes this workspace's store."""
+        self.close()
+        return rebuild(self._state, verify, progress)
+
+    def close(self) -> None:
+        """Close what was opened. The workspace opens again when it is used again."""
+        self.__dict__.pop("_live", None)
+        for part in ("_engine", "_outbox", "_log"):
+            opened = self.__dict__.pop(part, None)
+            if opened is not None:
+                opened.close()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # --- parts, opened when first needed ------------------------------------------------------------
+
+    @cached_property
+    def _log(self) -> SqliteLog:
+        return SqliteLog.open(self._made() / "log.db")
+
+    @cached_property
+    def _outbox(self) -> SqliteOutbox:
+        return SqliteOutbox.open(self._made() / "outbox.db")
+
+    @cached_property
+    def _engine(self) -> DuckEngine:
+        engine = DuckEngine.open(self._made() / "store.duckdb", threads=os.cpu_count() or 2)
+        prepare(engine)
+        return engine
+
+    @cached_property
+    def _live(self) -> Live:
+        self._ticker = Ticker(self._engine, self._log, self._outbox, self.clock)
+        return Live(self._ticker, self._engine, self._log, self.clock)
+
+    @contextmanager
+    def _ticking(self) -> Iterator[Live]:
+        try:
+            yield self._live
+        except BaseException:
+            # The transaction was rolled back; what the ticker remembers may be ahead of it. The next use reads it anew.
+            self.__dict__.pop("_live", None)
+            raise
+
+    def _last_known(self) -> Project:
+        if self._ticker is not None:
+            self._known = self._ticker.project() or self._known
+        return self._known
+
+    def _made(self) -> Path:
+        self._state.mkdir(exist_ok=True)
+        return self._state
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        engine = self._engine.reader()
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    @contextmanager
+    def _scratch(self) -> Iterator[DuckEngine]:
+        engine = DuckEngine.open(None)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    def _beginning(self, project: Project, source: str | None) -> datetime | None:
+        if source is None:
+            return None
+        with self._scratch() as engine:
+            first = imports.first_instant(project, source, self.folder, engine)
+        return None if first is None else from_micros(first)
+
+    def _in_force(self, engine: Any) -> Project:
+        project = current_project(engine)
+        if project is None:
+            raise OperatingError(
+                "nothing is deployed yet.", where=str(self.folder),
+                remedy="'cadenza apply' deploys the project; 'cadenza import SOURCE' does so at the beginning of its history.",
+            )  # fmt: skip
+        return project

@@ -1,0 +1,70 @@
+"""Projects as data: canonical encoding, versions, and the surface that covers every field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import Phase, given, settings
+
+from cadenza.definitions import kinds, surface
+from cadenza.definitions.project import Project, decode, encode, version_of
+from tests.definitions.strategies import PROJECTS
+
+
+@settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(PROJECTS)
+def test_a_project_survives_encoding(project: Project) -> None:
+    data = encode(project)
+    again = decode(data)
+    assert again == project
+    assert encode(again) == data
+    assert [version_of(d) for *_, d in again.named()] == [version_of(d) for *_, d in project.named()]
+
+
+def structs_of(shape: Any) -> Iterator[surface.Fields]:
+    match shape:
+        case surface.Fields():
+            yield shape
+            for field in shape.fields:
+                yield from structs_of(field.shape)
+        case surface.ListOf(item, _, _) | surface.MapOf(item, _, _):
+            yield from structs_of(item)
+        case surface.Named(fields, _, _):
+            yield from structs_of(fields)
+
+
+EVERY = [
+    fields
+    for shape in (*(kind.body for kind in surface.SURFACE), surface.WAIT_FOR, surface.SPLIT, surface.ARM)
+    for fields in structs_of(shape)
+    if fields.struct is not None
+]
+
+
+@pytest.mark.parametrize("fields", EVERY, ids=lambda fields: fields.struct.__name__)
+def test_every_attribute_of_a_definition_can_be_written_in_yaml(fields: surface.Fields) -> None:
+    spread = {"again", "again_after_s", "attempts", "backoff_s"}
+    said = {field.target for field in fields.fields if field.target != "*"}
+    if any(field.target == "*" for field in fields.fields):
+        said |= spread & set(fields.struct.__struct_fields__)
+    assert said | {"name"} == set(fields.struct.__struct_fields__) | {"name"}
+
+
+@pytest.mark.parametrize("fields", EVERY, ids=lambda fields: fields.struct.__name__)
+def test_required_keys_are_the_fields_without_default(fields: surface.Fields) -> None:
+    required = {f.name for f in msgspec.structs.fields(fields.struct) if f.required} - {"name"}
+    assert {field.target for field in fields.fields if field.required} - {"name"} == required
+
+
+def test_the_surface_knows_every_kind_and_every_step() -> None:
+    covered = {fields.struct for fields in EVERY}
+    steps = set(get_args(kinds.Step))
+    every = {
+        kind for kind in vars(kinds).values()
+        if isinstance(kind, type) and issubclass(kind, kinds._Definition) and kind is not kinds._Definition
+    }  # fmt: skip
+    assert every - covered == steps - {kinds.WaitFor, kinds.Split}
+    assert set(surface.STEP_DOCS) == {step.__struct_config__.tag for step in steps}

@@ -1,0 +1,121 @@
+"""Run the real engine over a world and observe it in the model's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cadenza.clock import VirtualClock, iso
+from cadenza.definitions.project import Project
+from cadenza.ports.ledger import Cancellation, Head, OutboxMessage, Record
+from cadenza.runtime.tick import Ticker
+from cadenza.store.duckdb_engine import DuckEngine
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+class FixedLog:
+    """A log whose records are given; readers see those up to ``shown``."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = list(records)
+        self.shown = len(self._records)
+
+    def read(self, after: int, limit: int) -> list[Record]:
+        return [r for r in self._records[: self.shown] if r.offset > after][:limit]
+
+    def head(self) -> Head:
+        last = self._records[self.shown - 1] if self.shown else None
+        return Head(last.offset, last.recorded_at) if last else Head(0, 0)
+
+
+class HeldOutbox:
+    """Keeps what is published."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, OutboxMessage] = {}
+        self.cancellations: dict[str, str] = {}
+        self.through = 0
+
+    def publish(
+        self, messages: Sequence[OutboxMessage], cancellations: Sequence[Cancellation], through: int
+    ) -> None:
+        for message in messages:
+            self.messages.setdefault(message.message_id, message)
+        for cancellation in cancellations:
+            self.cancellations.setdefault(cancellation.message_id, cancellation.reason)
+        self.through = through
+
+
+def run_engine(
+    project: Project, records: Sequence[Record], batches: Sequence[int], restarts: bool, horizon: datetime,
+    folder: Path | None = None, max_waves: int = 512,
+) -> Rows:  # fmt: skip
+    """The engine's observations after the records, taken in slices of ``batches`` (cycled), and timers up to
+    ``horizon``. ``restarts``: the store is closed and opened between slices (needs ``folder``)."""
+    log, outbox = FixedLog(records), HeldOutbox()
+    path = folder / "store.duckdb" if folder else None
+    engine = DuckEngine.open(path, threads=1)
+    ticker = Ticker(engine, log, outbox, VirtualClock())  # type: ignore[arg-type]
+    shown, turn = 0, 0
+    while shown < len(records):
+        shown = min(len(records), shown + max(1, batches[turn % len(batches)]))
+        turn += 1
+        log.shown = shown
+        while ticker.tick(None, max_waves=max_waves).more:
+            pass
+        if restarts and path is not None:
+            engine.close()
+            engine = DuckEngine.open(path, threads=1)
+            ticker = Ticker(engine, log, outbox, VirtualClock())  # type: ignore[arg-type]
+    while ticker.tick(horizon, max_waves=max_waves).more:
+        pass
+    found = observe(engine, project)
+    engine.close()
+    return found
+
+
+def observe(engine: DuckEngine, project: Project) -> Rows:
+    """The store's content as the model's observations."""
+    def rows(sql: str) -> list[tuple[Any, ...]]:
+        return sorted((tuple(_plain(v) for v in row) for row in engine.query(sql)), key=repr)
+
+    traits = [
+        f"SELECT pid, '{t.name}' AS trait, {_trait_text(t.name, t.type)} AS value FROM profile WHERE t_{t.name} IS NOT NULL"
+        for t in project.traits
+        if f"t_{t.name}" in _columns(engine)
+    ]
+    path = "(SELECT jid, step, path FROM journey_step UNION ALL SELECT jid, -1, 'end' FROM journey_version UNION ALL SELECT jid, -2, 'start' FROM journey_version)"
+    return {
+        "identifiers": rows("SELECT type, value, pid FROM identifier"),
+        "traits": rows(" UNION ALL ".join(traits)) if traits else [],
+        "memberships": rows("SELECT pid, segment, ts, entered, cause FROM membership"),
+        "enrollments": rows(f"SELECT e.eid, e.pid, v.journey, e.key, e.entered_at, s.path, e.wake_at FROM enrollment e JOIN journey_version v USING (jid) JOIN {path} s ON s.jid = e.jid AND s.step = e.step"),
+        "ends": rows("SELECT eid, ts, reason FROM enrollment_end"),
+        "transitions": rows(f"SELECT t.eid, t.ts, t.cause, a.path, b.path FROM transition t JOIN {path} a ON a.jid = t.jid AND a.step = t.from_step JOIN {path} b ON b.jid = t.jid AND b.step = t.to_step"),
+        "refusals": rows("SELECT r.pid, v.journey, r.ts, r.key, r.reason, r.rule FROM refusal r JOIN journey_version v USING (jid)"),
+        "nonqualified": rows("SELECT v.journey, n.hour, n.rule, sum(n.n)::BIGINT FROM nonqualified n JOIN journey_version v USING (jid) GROUP BY ALL"),
+        "assignments": rows("SELECT holdout, pid, arm FROM assignment"),
+        "decisions": rows(f"SELECT d.eid, s.path, d.ts, d.verdict, d.reason, d.until FROM decision d JOIN {path} s USING (jid, step)"),
+        "messages": rows("SELECT message_id, pid, template, address, planned_at, deliverable FROM message"),
+        "cancellations": rows("SELECT message_id, reason FROM cancellation"),
+    }  # fmt: skip
+
+
+def _columns(engine: DuckEngine) -> set[str]:
+    return {r[0] for r in engine.query("SELECT column_name FROM duckdb_columns() WHERE table_name = 'profile'")}
+
+
+def _trait_text(name: str, kind: str) -> str:
+    if kind == "timestamp":
+        return f"strftime(t_{name}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+    return f"CAST(t_{name} AS VARCHAR)"
+
+
+def _plain(value: Any) -> Any:
+    return value
+
+
+__all__ = ["FixedLog", "HeldOutbox", "iso", "observe", "run_engine"]

@@ -1,0 +1,705 @@
+"""Small scenarios, worked out by hand, that pin the rules of ``docs/explanation/semantics.md`` one by one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+import pytest
+
+from cadenza.clock import MICROSECOND
+from cadenza.definitions.expression import parse
+from cadenza.definitions.kinds import Cap, Holdout, Policy, QuietHours, Suppress
+from cadenza.ids import bucket, enrollment_id, message_id
+from cadenza.simulate.evaluate import convert, evaluate
+from cadenza.simulate.model import ModelError
+from cadenza.simulate.verdicts import quiet_until
+from tests.simulation.tape import (
+    HOUR, Tape, at, branch, journey, leave, send, split, update, wait, wait_for,
+)  # fmt: skip
+
+T0 = at(0)
+
+
+def in_holdout(name: str, share_bp: int, pid: int) -> bool:
+    return bucket(name, pid) < share_bp
+
+
+# --- identity ----------------------------------------------------------------------------------------------
+
+
+def test_a_record_without_usable_identifier_does_nothing() -> None:
+    tape = Tape(journey(wait(1)))
+    for user in ("", " NULL ", "0000", "---", "Unknown", "-1"):
+        tape.track(0, "Order", user)
+    assert tape.rows("identifiers") == [] and tape.rows("enrollments") == []
+
+
+def test_the_pid_is_the_offset_of_the_first_record_and_email_is_normalised() -> None:
+    tape = Tape()
+    tape.track(0, "Order", "null")
+    assert tape.identify(1, " u ", email=" A@X.Example ") == 2
+    tape.identify(2, None, "dev", email="a@x.example")
+    assert tape.rows("identifiers") == [("anonymous_id", "dev", 2), ("email", "a@x.example", 2), ("user_id", "u", 2)]
+
+
+def test_several_owners_merge_into_the_smallest_pid() -> None:
+    tape = Tape()
+    tape.identify(0, None, "dev")
+    tape.identify(1, "u", plan="gold")
+    tape.identify(2, "v")
+    tape.identify(3, "v", "dev")
+    tape.identify(4, "u", "dev")
+    assert {row[2] for row in tape.rows("identifiers")} == {1}
+    assert tape.rows("traits") == [(1, "orders", "0"), (1, "plan", "gold")]
+
+
+def test_alias_joins_a_known_user_else_an_anonymous_id_and_self_alias_does_nothing() -> None:
+    tape = Tape()
+    tape.identify(0, "old")
+    tape.add(1, "call", type="alias", userId="new", previousId="old")
+    tape.add(2, "call", type="alias", userId="new", previousId="device")
+    tape.add(3, "call", type="alias", userId="x", previousId=" x")
+    assert tape.rows("identifiers") == [
+        ("anonymous_id", "device", 1), ("user_id", "new", 1), ("user_id", "old", 1), ("user_id", "x", 4),
+    ]  # fmt: skip
+
+
+def test_an_outcome_finds_its_person_through_merges() -> None:
+    tape = Tape()
+    tape.identify(0, "u")
+    tape.identify(1, None, "dev")
+    tape.identify(2, "u", "dev")
+    tape.add(3, "outcome", type="track", event="Email Bounced", person=2, properties={"bounce_type": "hard"})
+    assert tape.model.persons[1].suppressions == [("email", "hard_bounce")]
+
+
+# --- merge of running state ----------------------------------------------------------------------------------
+
+
+def test_merge_keeps_the_earliest_enrollment_of_a_journey_and_key() -> None:
+    tape = Tape(journey(wait(100)), journey(wait(100), name="k", key="order_id", arena=None))
+    tape.track(0, "Order", "u", order_id="1")
+    tape.track(1, "Order", "v", order_id="2")
+    tape.identify(2, "u", None, email="a@x.example")
+    tape.identify(3, "v", None, email="a@x.example")
+    live = [(row[1], row[2], row[3], row[4]) for row in tape.rows("enrollments") if row[5] != "end"]
+    assert live == sorted([(1, "j", "", at(0)), (1, "k", "1", at(0)), (1, "k", "2", at(1))], key=lambda r: live.index(r))
+    assert tape.ends() == [(at(3), "merged")]
+
+
+def test_merge_of_memberships_is_never_a_trigger_but_the_step_after_it_is() -> None:
+    tape = Tape(
+        journey(wait(1), name="e", segment="gold", arena=None), journey(wait(1), name="l", segment="new", change="left", arena=None),
+        segments={"gold": "plan = 'gold'", "new": "orders < 2"},
+    )  # fmt: skip
+    tape.identify(0, None, "dev", email="a@x.example")
+    tape.track(1, "Order", "u")
+    tape.identify(2, "u", plan="gold")
+    tape.track(3, "Order", "v")
+    tape.identify(4, "u", "dev")
+    tape.identify(5, "v", "dev")
+    assert [row for row in tape.rows("memberships") if row[2] == at(4)] == [
+        (1, "gold", at(4), False, "merged"), (1, "gold", at(4), True, "merged"), (1, "new", at(4), False, "merged"),
+    ]  # fmt: skip
+    assert [(row[1], row[3], row[4]) for row in tape.rows("memberships") if row[2] == at(5)] == [
+        ("new", False, "merged"), ("new", False, "record"),
+    ]  # fmt: skip
+    assert [(row[2], row[4]) for row in tape.rows("enrollments")].count(("e", at(2))) == 1
+    assert ("l", at(5)) in [(row[2], row[4]) for row in tape.rows("enrollments")]
+
+
+def test_after_a_merge_the_earliest_assignment_is_in_force() -> None:
+    unit = next(n for n in range(2, 50) if in_holdout("h", 5000, n) != in_holdout("h", 5000, 1))
+    tape = Tape(journey(send(), holdout=Holdout(name="h", share_bp=5000), again="after_exit"))
+    tape.identify(0, "u")
+    for n in range(2, unit):
+        tape.identify(0, f"filler{n}")
+    assert tape.track(1, "Order", "v") == unit  # the later pid is assigned first
+    tape.track(2, "Order", "u")
+    tape.identify(3, "u", "dev")
+    tape.identify(4, "v", "dev")
+    first = "holdout" if in_holdout("h", 5000, unit) else "treated"
+    assert tape.model.persons[1].arm("h") == first
+    assert len(tape.rows("assignments")) == 2
+
+
+# --- values, traits, consent -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("12.34565", "decimal", Decimal("12.3457")), ("-0.00004", "decimal", Decimal("0.0000")), ("1e2", "decimal", Decimal("100.0000")),
+        ("much", "decimal", None), ("100000000000000", "decimal", None), ("2", "integer", 2), ("2.0", "integer", None),
+        ("9223372036854775808", "integer", None), ("true", "boolean", True), ("yes", "boolean", None),
+        ("2024-05-06T10:00:00+02:00", "timestamp", datetime(2024, 5, 6, 8)), ("2024-05-06", "timestamp", datetime(2024, 5, 6)),
+        ("2024-05-06 10:00:00.5Z", "timestamp", datetime(2024, 5, 6, 10, 0, 0, 500000)), ("2024-13-06", "timestamp", None),
+        ("20240506", "timestamp", None), (None, "string", None),
+    ],
+)  # fmt: skip
+def test_values_convert_or_are_null(text: str | None, kind: str, value: object) -> None:
+    assert convert(text, kind) == value
+
+
+def test_a_trait_is_the_value_with_the_latest_occurrence() -> None:
+    tape = Tape()
+    tape.identify(0, plan="first", score="12", vip="perhaps", renews_at="2024-05-06T12:00:00+02:00")
+    tape.identify(2, plan="now", score="many")
+    tape.identify(3, plan="late", late=1)
+    tape.identify(4, plan="tie", late=2)
+    assert [row[1:] for row in tape.rows("traits")] == [
+        ("orders", "0"), ("plan", "tie"), ("renews_at", "2024-05-06T10:00:00.000000Z"), ("score", "12"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("plan = 'x'", None), ("plan = 'x' or true", True), ("plan = 'x' and false", False), ("not (plan = 'x')", None),
+        ("plan in ('x', 'y')", None), ("plan is null", True), ("(plan = 'x') is true", False), ("coalesce(plan, 'z') = 'z'", True),
+        ("sum_of('None', total) is null", True), ("events('None') = 0", True), ("revenue = 31", True), ("revenue + 1 > 31.5", True),
+        ("max_of('Order', quantity) = 3", True), ("sum_of('Order', total, where => gift) = 20", True),
+        ("events('Order', where => gift is null) = 1", True), ("older_than(renews_at, '1 day')", None),
+        ("older_than(last_order_at, '1 hour')", True), ("older_than(last_order_at, '61 minutes')", False),
+        ("min_of('Order', order_id) like 'a_%'", True), ("orders between 2 and 3", True), ("last_at('Order') < first_at('Order')", False),
+    ],
+)  # fmt: skip
+def test_three_valued_logic_and_aggregates(text: str, value: object) -> None:
+    tape = Tape()
+    tape.track(0, "Order", total=11, quantity=3, order_id="abc")
+    tape.track(1, "Order", total="20", gift=True, quantity="x", order_id="b")
+    model = tape.model
+    view = model._view(model.persons[1], at(2), None)
+    found = evaluate(parse(text), view)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_consent_is_the_latest_statement_and_a_tie_denies() -> None:
+    tape = Tape()
+    tape.consent(1)
+    person = tape.model.persons[1]
+    assert person.consented("marketing", "email") and not person.consented("news", "email")
+    tape.consent(2, granted=False, late=0)
+    assert person.consented("marketing", "email")
+    tape.consent(3, granted=False, late=1)
+    assert not person.consented("marketing", "email")
+    tape.consent(4, granted="true", late=3)
+    tape.consent(5, granted="yes", late=4)
+    assert person.consented("marketing", "email")
+
+
+def test_unsubscribed_withdraws_every_purpose_of_the_channel() -> None:
+    tape = Tape()
+    tape.consent(0)
+    tape.consent(0, purpose="news")
+    person = tape.model.persons[1]
+    tape.track(1, "Unsubscribed", purpose="news")
+    assert person.consented("marketing", "email") and not person.consented("news", "email")
+    tape.track(2, "Unsubscribed")
+    assert not person.consented("marketing", "email")
+
+
+# --- segments ---------------------------------------------------------------------------------------------------
+
+
+def test_windows_are_open_at_the_start_and_closed_at_now() -> None:
+    tape = Tape(segments={"active": "events('Order', within => '1 day') >= 1"})
+    tape.track(0, "Order")
+    assert tape.model.next_due() == at(24)
+    tape.until(23.999)
+    assert tape.rows("memberships") == [(1, "active", at(0), True, "record")]
+    tape.until(24)
+    assert (1, "active", at(24), False, "time") in tape.rows("memberships")
+    tape.track(30, "Order", late=6 + 1 / 3600_000_000)
+    tape.track(31, "Order", late=7)
+    assert len(tape.rows("memberships")) == 4  # in by a late event of one microsecond ago, out, and no more
+
+
+def test_older_than_and_live_traits_set_the_next_check() -> None:
+    tape = Tape(segments={"lapsed": "older_than(last_order_at, '3 days') and recent = 0", "nested": "not in_segment('lapsed')"})
+    tape.track(0, "Order")
+    assert tape.model.next_due() == at(48)  # `recent` leaves its window first
+    tape.until(24 * 10)
+    assert [(row[1], row[2], row[3]) for row in tape.rows("memberships")] == [
+        ("lapsed", at(72), True), ("nested", at(0), True), ("nested", at(72), False),
+    ]  # fmt: skip
+
+
+# --- entry -----------------------------------------------------------------------------------------------------
+
+
+def test_entry_needs_the_trigger_and_when_is_counted_unless_is_a_row() -> None:
+    tape = Tape(
+        journey(name="w", where="total > 10", when="plan = 'gold'", arena=None), journey(name="s", unless="plan = 'gold'", arena=None)
+    )  # fmt: skip
+    tape.track(0, "Order", total=10)  # not triggered: w; unless unknown: s
+    tape.track(0.5, "Order", total=11)  # when unknown: w; s again
+    tape.identify(1, plan="free")
+    tape.track(1, "Order", total=11)  # when false: w; s enters
+    tape.identify(2, plan="gold")
+    tape.track(2, "Order", total=11)
+    assert tape.rows("nonqualified") == [("w", T0, "when_unknown", 1), ("w", at(1), "when", 1)]
+    assert [(r[1], r[2], *r[4:]) for r in tape.rows("refusals")] == [
+        ("s", at(0), "suppressed", "unless"), ("s", at(0.5), "suppressed", "unless"),
+        ("s", at(2) + MICROSECOND, "suppressed", "unless"),
+    ]  # fmt: skip
+    assert sorted((r[2], r[4]) for r in tape.rows("enrollments")) == [("s", at(1) + MICROSECOND), ("w", at(2) + MICROSECOND)]
+
+
+def test_entry_keys_and_the_id_of_an_enrollment() -> None:
+    tape = Tape(journey(wait(10), key="order_id"), journey(wait(10), name="q", key="quantity", arena=None))
+    tape.track(0, "Order", order_id="a", quantity=2)
+    tape.track(1, "Order", order_id="b")
+    tape.track(2, "Order", order_id="a", quantity="x")
+    micros = int((T0 - datetime(1970, 1, 1)) / MICROSECOND)
+    keys = {(row[2], row[3]): row[0] for row in tape.rows("enrollments")}
+    assert keys[("j", "a")] == enrollment_id("j", 1, "a", micros) and set(keys) == {("j", "a"), ("j", "b"), ("q", "2")}
+    assert [(r[1], *r[3:]) for r in sorted(tape.rows("refusals"), key=lambda r: (r[2], r[1]))] == [
+        ("q", "", "no_key", "key"), ("j", "a", "re_entry", "running"), ("q", "", "no_key", "key"),
+    ]  # fmt: skip
+
+
+def test_re_entry_counts_from_the_entry() -> None:
+    tape = Tape(
+        journey(wait(1), name="once", again="once", arena=None), journey(wait(1), name="after", again="after", after=5, arena=None),
+        journey(wait(1), name="exit", arena=None),
+    )  # fmt: skip
+    for hour in (0, 0.5, 2, 4.99, 5):
+        tape.track(hour, "Order")
+    entered = sorted((row[2], row[4]) for row in tape.rows("enrollments"))
+    assert entered == [("after", at(0)), ("after", at(5)), ("exit", at(0)), ("exit", at(2)), ("exit", at(4.99)), ("once", at(0))]
+    assert ("re_entry", "after") in tape.refused() and ("re_entry", "once") in tape.refused()
+    assert tape.refused().count(("re_entry", "running")) == 4  # all three at 0.5, `exit` at 5
+
+
+def test_an_overdue_enrollment_does_not_block_its_successor() -> None:
+    tape = Tape(journey(wait(50), limit=4))
+    tape.track(0, "Order")
+    tape.track(4, "Order")
+    assert tape.ends() == [(at(4), "time_limit")] and len(tape.rows("enrollments")) == 2
+
+
+def test_arena_the_better_runs_and_supersedes() -> None:
+    tape = Tape(
+        journey(wait(9), name="low", priority=10), journey(wait(9), name="high", priority=20, on="Call"),
+        journey(wait(9), name="same", priority=20, on="Other"), journey(wait(9), name="alone", priority=1, on="Other", arena=None),
+    )  # fmt: skip
+    tape.track(0, "Order")
+    tape.track(1, "Call")
+    tape.track(2, "Order")
+    tape.track(3, "Other")
+    assert tape.ends() == [(at(1), "superseded")]
+    assert tape.refused() == [("priority", "default"), ("priority", "default")]
+    assert {row[2] for row in tape.rows("enrollments")} == {"low", "high", "alone"}
+
+
+def test_in_one_item_the_better_candidate_enters_and_names_break_ties() -> None:
+    tape = Tape(journey(wait(9), name="b"), journey(wait(9), name="a"), journey(wait(9), name="z", priority=99, when="vip"))
+    tape.track(0, "Order")
+    assert [row[2] for row in tape.rows("enrollments")] == ["a"]
+    assert [(r[1], r[4]) for r in tape.rows("refusals")] == [("b", "priority")]
+    assert tape.rows("nonqualified") == [("z", T0, "when_unknown", 1)]
+
+
+def test_who_may_not_be_superseded_stays() -> None:
+    tape = Tape(journey(wait(9), name="low", priority=1, superseded=False), journey(wait(9), name="high", on="Call"))
+    tape.track(0, "Order")
+    tape.track(1, "Call")
+    assert tape.ends() == [] and len(tape.rows("enrollments")) == 2
+
+
+def test_overdue_ends_superseded_when_an_entrant_takes_over() -> None:
+    tape = Tape(journey(wait(9), name="low", priority=1, limit=3), journey(wait(9), name="high", segment="s"),
+                segments={"s": "older_than(last_order_at, '3 hours')"})  # fmt: skip
+    tape.track(0, "Order")
+    tape.until(3)
+    assert tape.ends() == [(at(3), "superseded")]
+
+
+def test_holdout_assignment_is_recorded_once_and_refuses() -> None:
+    tape = Tape(*(journey(wait(1), name=n, holdout=Holdout(name="h", share_bp=s), arena=None) for n, s in (("a", 5000), ("b", 0))))
+    for n in range(8):
+        tape.track(n, "Order", f"u{n}")
+    out = {n for n in range(1, 9) if in_holdout("h", 5000, n)}
+    assert 0 < len(out) < 8
+    assert tape.rows("assignments") == sorted(("h", n, "holdout" if n in out else "treated") for n in range(1, 9))
+    assert {(r[0], r[1]) for r in tape.rows("refusals")} == {(n, j) for n in out for j in "ab"}  # the first assignment decides
+
+
+# --- exits ------------------------------------------------------------------------------------------------------
+
+
+def test_exits_are_checked_in_order_at_every_item_before_steps() -> None:
+    tape = Tape(
+        journey(wait(5), send(), name="goal", goal="event('Paid')", disqualified="event('Paid')", arena=None),
+        journey(wait(5), send(), name="left", disqualified="vip", arena=None), journey(wait(5), name="time", limit=3, arena=None),
+    )  # fmt: skip
+    tape.track(0, "Order")
+    tape.track(1, "Paid")
+    tape.identify(2, vip=True)
+    tape.until(9)
+    assert tape.ends() == [(at(1), "goal"), (at(2), "disqualified"), (at(3), "time_limit")]
+
+
+def test_goal_at_the_instant_of_a_timer_comes_after_the_timer() -> None:
+    tape = Tape(journey(wait(5), wait(1), goal="event('Paid')"))
+    tape.track(0, "Order")
+    tape.track(5, "Paid")
+    assert [(m[0], m[1]) for m in tape.moves()] == [(at(0), "entered"), (at(5), "timer")]
+    assert tape.ends() == [(at(5), "goal")]
+
+
+def test_messages_of_an_ended_enrollment_are_cancelled_unless_handed_over_or_replayed() -> None:
+    tape = Tape(journey(send(), send("news"), wait(50), goal="event('Paid')"))
+    tape.reachable()
+    tape.consent(0, purpose="news")
+    tape.track(1, "Order")
+    tape.until(2)
+    (first, *_), (second, *_) = sorted(tape.rows("messages"), key=lambda r: r[2])
+    tape.add(3, "outcome", type="track", event="Message Sent", person=1, properties={"message_id": first})
+    tape.track(4, "Paid")
+    assert tape.rows("cancellations") == [(second, "goal")]
+
+
+def test_replayed_messages_are_not_deliverable_and_never_cancelled() -> None:
+    tape = Tape(journey(send(), wait(50), goal="event('Paid')"))
+    tape.add(0, "command", command="replay")
+    tape.reachable()
+    tape.track(1, "Order")
+    tape.track(2, "Paid")
+    tape.add(3, "command", command="live")
+    tape.track(4, "Order")
+    tape.until(5)
+    assert [row[5] for row in sorted(tape.rows("messages"), key=lambda r: r[4])] == [False, True]
+    assert tape.rows("cancellations") == []
+
+
+# --- steps ------------------------------------------------------------------------------------------------------
+
+
+def test_steps_walk_to_the_next_resting_place() -> None:
+    tape = Tape(journey(branch(("vip", wait(1)), unknown=(wait(2), wait(3))), update(plan="gold"), leave("enough")))
+    tape.track(0, "Order")
+    tape.until(9)
+    assert tape.moves() == [
+        (at(0), "entered", "start", "steps[0].branch.unknown[0]"),
+        (at(2), "timer", "steps[0].branch.unknown[0]", "steps[0].branch.unknown[1]"),
+        (at(5), "timer", "steps[0].branch.unknown[1]", "steps[1]"), (at(5), "updated", "steps[1]", "end"),
+    ]  # fmt: skip
+    assert tape.ends() == [(at(5), "enough")] and (1, "plan", "gold") in tape.rows("traits")
+
+
+@pytest.mark.parametrize(
+    ("traits", "path"),
+    [({"vip": True}, "arms[0].steps[0]"), ({"vip": False, "score": 7}, "arms[1].steps[0]"),
+     ({"vip": False, "score": 1}, "otherwise[0]"), ({"score": 7}, "unknown[0]"), ({"vip": False}, "unknown[0]")],
+)  # fmt: skip
+def test_the_first_arm_that_is_not_false_decides(traits: dict[str, object], path: str) -> None:
+    tape = Tape(journey(branch(("vip", wait(1)), ("score > 5", wait(1)), unknown=(wait(1),), otherwise=(wait(1),))))
+    tape.identify(0, **traits)
+    tape.track(1, "Order")
+    assert tape.rows("enrollments")[0][5] == f"steps[0].branch.{path}"
+
+
+def test_split_is_by_bucket_against_cumulated_shares() -> None:
+    tape = Tape(journey(split("offer", a=(3000, wait(1)), b=(7000, wait(1)))))
+    for n in range(1, 21):
+        tape.track(n, "Order", f"u{n}")
+        expected = "a" if bucket("offer", n) < 3000 else "b"
+        row = next(r for r in tape.rows("enrollments") if r[1] == n)
+        assert row[5] == f"steps[0].split.{expected}.steps[0]"
+
+
+def test_an_update_is_seen_by_segments_and_branches_of_the_same_item() -> None:
+    tape = Tape(
+        journey(update(plan="gold", score=3), branch(("plan = 'gold'", wait(5)))), journey(wait(1), name="k", segment="gold", arena=None),
+        segments={"gold": "plan = 'gold' and score = 3"},
+    )  # fmt: skip
+    tape.identify(0, plan="free")
+    tape.track(1, "Order")
+    tape.until(1)
+    assert tape.rows("memberships") == [(1, "gold", at(1), True, "time")]
+    assert sorted((r[2], r[5]) for r in tape.rows("enrollments")) == [("j", "steps[1].branch.arms[0].steps[0]"), ("k", "steps[0]")]
+
+
+def test_wait_for_matches_times_out_and_sets_its_flag() -> None:
+    j = journey(wait_for("event('Click')", "vip", until=10, flag="clicked"), branch(("clicked", leave("yes")), otherwise=(leave("no"),)))
+    tape = Tape(j)
+    for user in "cab":
+        tape.track(0, "Order", user)
+    tape.track(1, "Click", "a")
+    tape.identify(2, "b", vip=True)
+    tape.track(10, "Click", "c")  # the timer of hour 10 comes first
+    assert [(m[0], m[1]) for m in tape.moves()[3:]] == [(at(1), "matched"), (at(2), "matched"), (at(10), "timeout")]
+    assert tape.ends() == [(at(1), "yes"), (at(2), "yes"), (at(10), "no")]
+
+
+def test_wait_for_on_arrival_passes_a_true_condition_but_not_the_present_event() -> None:
+    tape = Tape(journey(wait_for("event('Order')", until=5), wait_for("orders = 1", until=5, flag="one"), branch(("one", wait(7)))))
+    tape.track(0, "Order")
+    assert tape.moves() == [(at(0), "entered", "start", "steps[0]")]
+    tape.until(5)
+    assert tape.moves()[1:] == [(at(5), "timeout", "steps[0]", "steps[2].branch.arms[0].steps[0]")]
+
+
+def test_no_wait_lasts_longer_than_the_time_limit() -> None:
+    tape = Tape(journey(wait_for("vip", until=10), limit=4))
+    tape.track(0, "Order")
+    assert tape.rows("enrollments")[0][6] == at(4)
+    tape.until(4)
+    assert tape.ends() == [(at(4), "time_limit")] and tape.moves()[1:] == []
+
+
+def test_in_journey_is_the_state_before_the_item_for_journeys() -> None:
+    tape = Tape(journey(wait(5), name="a", arena=None), journey(wait(5), name="b", when="in_journey('a')", arena=None))
+    tape.track(0, "Order")
+    tape.track(1, "Order")
+    assert sorted((r[2], r[4]) for r in tape.rows("enrollments")) == [("a", at(0)), ("b", at(1))]
+
+
+def test_timers_of_one_instant_are_one_item_and_chains_stay_at_the_instant() -> None:
+    tape = Tape(journey(wait(5), wait(0), wait(1), name="a", arena=None), journey(wait(5), name="b", arena=None, goal="in_journey('a')"))
+    tape.track(0, "Order")
+    tape.until(5)
+    assert [m[:2] for m in tape.moves()] == [(at(0), "entered"), (at(0), "entered"), (at(5), "timer"), (at(5), "timer")]
+    assert tape.ends() == [(at(5), "goal")]  # the goal, in the state before the item, comes before the step
+
+
+# --- governance ---------------------------------------------------------------------------------------------------
+
+
+def decided(tape: Tape, *templates: str, zone: str = "UTC") -> list[tuple[object, ...]]:
+    tape.until(24 * 30)
+    return [row[1:] for row in tape.verdicts()]
+
+
+def test_a_send_goes_on_in_the_same_instant_with_its_message() -> None:
+    tape = Tape(journey(send(), wait(1)))
+    tape.reachable()
+    tape.track(1, "Order")
+    tape.until(1)
+    assert [m[:2] for m in tape.moves()] == [(at(1), "entered"), (at(1), "sent")]
+    eid = tape.rows("enrollments")[0][0]
+    assert tape.rows("messages") == [(message_id(eid, "steps[0]"), 1, "hello", "u@x.example", at(1), True)]
+
+
+def test_verdicts_in_their_order() -> None:
+    tape = Tape(journey(send(), send("receipt")), policy=Policy(suppress=(Suppress(name="s", when=parse("score > 5")),)))
+
+    def order(hour: float) -> list[tuple[str, str | None]]:
+        tape.track(hour, "Order")
+        tape.until(hour + 0.5)
+        return [row[1:3] for row in tape.verdicts() if row[0] >= at(hour)]
+
+    assert order(0) == [("drop", "unreachable"), ("drop", "unreachable")]
+    tape.identify(1, email="a@x.example")
+    assert order(1) == [("drop", "policy"), ("send", None)]  # score unknown
+    tape.identify(2, score=1)
+    assert order(2) == [("drop", "no_consent"), ("send", None)]
+    tape.consent(3)
+    assert order(3) == [("send", None), ("send", None)]
+    tape.identify(4, score=6)
+    assert order(4) == [("drop", "policy"), ("send", None)]
+    tape.track(5, "Suppressed", channel="email", reason="sales_talk")
+    assert order(5) == [("drop", "suppressed"), ("send", None)]
+    tape.track(6, "Email Bounced", bounce_type="soft")
+    assert order(6) == [("drop", "suppressed"), ("send", None)]
+    tape.track(7, "Email Bounced", bounce_type="hard")
+    assert order(7) == [("drop", "suppressed"), ("drop", "suppressed")]
+    assert {m[1] for m in tape.moves()} == {"entered", "sent", "dropped"}
+
+
+def test_global_holdout_drops_marketing() -> None:
+    tape = Tape(journey(send(), send("receipt")), policy=Policy(holdout=Holdout(name="g", share_bp=10_000)))
+    tape.reachable()
+    tape.track(1, "Order")
+    assert decided(tape) == [("drop", "holdout", None), ("send", None, None)]
+    assert tape.rows("assignments") == [("g", 1, "holdout")]
+
+
+NIGHT = QuietHours(from_="21:00", to="08:00")
+
+
+def test_quiet_hours_defer_and_are_looked_at_again() -> None:
+    tape = Tape(journey(send(), wait(1)), policy=Policy(quiet_hours=NIGHT))
+    tape.reachable(zone="America/New_York")  # 06:00 there
+    tape.track(1.5, "Order")
+    assert decided(tape) == [("defer", "quiet_hours", at(2)), ("send", None, None)]
+    assert tape.sent() == [("hello", at(2))]
+
+
+def test_transactional_skips_quiet_hours_and_consent() -> None:
+    tape = Tape(journey(send("receipt")), policy=Policy(quiet_hours=QuietHours(from_="00:00", to="23:59"), missing_time_zone="drop"))
+    tape.identify(0, email="a@x.example")
+    tape.track(1, "Order")
+    assert decided(tape) == [("send", None, None)]
+
+
+@pytest.mark.parametrize(
+    ("zone", "missing", "expected"),
+    [("Mars/Olympus", "drop", ("drop", "no_time_zone", None)), ("Mars/Olympus", "UTC", ("send", None, None)),
+     ("Asia/Tokyo", "UTC", ("defer", "quiet_hours", at(13)))],
+)  # fmt: skip
+def test_missing_zone(zone: str, missing: str, expected: tuple[object, ...]) -> None:
+    tape = Tape(journey(send()), policy=Policy(quiet_hours=QuietHours(from_="20:00", to="08:00"), missing_time_zone=missing))
+    tape.reachable(zone=zone)
+    tape.track(1, "Order")
+    assert decided(tape)[0] == expected
+
+
+def test_a_deferral_past_the_deadline_is_dropped_and_the_deadline_counts_from_the_first_arrival() -> None:
+    quiet = QuietHours(from_="10:30", to="14:00")
+    tape = Tape(journey(send()), policy=Policy(quiet_hours=quiet, deadline_s=3 * HOUR))
+    tape.reachable()
+    tape.track(0.75, "Order")
+    assert decided(tape) == [("drop", "deadline", None)]
+    tape = Tape(journey(send()), policy=Policy(quiet_hours=quiet, deadline_s=3 * HOUR))
+    tape.reachable()
+    tape.track(1, "Order")
+    assert decided(tape) == [("defer", "quiet_hours", at(4)), ("send", None, None)]
+
+
+def test_a_deferred_send_does_not_outlive_the_time_limit() -> None:
+    tape = Tape(journey(send(), limit=1), policy=Policy(quiet_hours=QuietHours(from_="10:00", to="20:00")))
+    tape.reachable()
+    tape.track(1, "Order")
+    assert decided(tape) == [("defer", "quiet_hours", at(10))]
+    assert tape.ends() == [(at(2), "time_limit")] and tape.sent() == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "quiet", "now", "until"),
+    [
+        # gap: 02:00 -> 03:00 local on 31 March, at 01:00 UTC: the clock never shows 02:30
+        ("Europe/Berlin", ("01:30", "02:30"), "2024-03-31T00:45:00", "2024-03-31T01:00:00"),
+        ("Europe/Berlin", ("02:10", "02:40"), "2024-03-31T00:59:59", None),
+        ("Europe/Berlin", ("21:00", "08:00"), "2024-03-30T23:00:00", "2024-03-31T06:00:00"),
+        ("Europe/Berlin", ("21:00", "08:00"), "2024-03-29T23:00:00", "2024-03-30T07:00:00"),
+        # overlap: 03:00 -> 02:00 local on 27 October, at 01:00 UTC
+        ("Europe/Berlin", ("01:30", "02:30"), "2024-10-26T23:45:00", "2024-10-27T00:30:00"),
+        ("Europe/Berlin", ("01:30", "02:30"), "2024-10-27T01:05:00", "2024-10-27T01:30:00"),
+        ("Europe/Berlin", ("02:30", "03:00"), "2024-10-27T00:45:00", "2024-10-27T02:00:00"),
+        ("Europe/Berlin", ("02:30", "03:00"), "2024-10-27T01:15:00", None),
+        # half an hour, southern hemisphere: 02:00 -> 02:30 on 6 October at 15:30 UTC of the 5th
+        ("Australia/Lord_Howe", ("01:00", "02:15"), "2024-10-05T15:00:00", "2024-10-05T15:30:00"),
+        # clocks go back at 01:00 to 00:00: the local date happens twice
+        ("America/Havana", ("23:00", "00:30"), "2024-11-03T03:30:00", "2024-11-03T04:30:00"),
+        ("America/New_York", ("21:00", "08:00"), "2024-11-02T23:59:59.999999", None),
+        ("UTC", ("21:00", "08:00"), "2024-05-06T21:00:00", "2024-05-07T08:00:00"),
+        ("UTC", ("21:00", "08:00"), "2024-05-06T08:00:00", None),
+        ("UTC", ("08:00", "08:00"), "2024-05-06T08:00:00", None),
+    ],
+)  # fmt: skip
+def test_quiet_hours_are_exact_across_daylight_saving(zone: str, quiet: tuple[str, str], now: str, until: str | None) -> None:
+    expected = None if until is None else datetime.fromisoformat(until)
+    assert quiet_until(QuietHours(from_=quiet[0], to=quiet[1]), zone, datetime.fromisoformat(now)) == expected
+
+
+def cap(limit: int, hours: float, when_full: str = "defer", name: str = "c", channel: str | None = None) -> Cap:
+    return Cap(name=name, limit=limit, per_s=int(hours * HOUR), when_full=when_full, channel=channel)  # type: ignore[arg-type]
+
+
+def test_a_full_cap_defers_until_enough_messages_have_left_the_window() -> None:
+    tape = Tape(journey(send(), wait(1), send(), wait(1), send()), policy=Policy(caps=(cap(2, 24),)))
+    tape.reachable()
+    tape.track(1, "Order")
+    assert decided(tape) == [("send", None, None), ("send", None, None), ("defer", "cap", at(25)), ("send", None, None)]
+    assert tape.sent() == [("hello", at(1)), ("hello", at(2)), ("hello", at(25))]
+
+
+def test_of_several_full_caps_the_latest_counts_and_drop_wins() -> None:
+    for extra, expected in ((cap(1, 8), ("defer", "cap", at(9))), (cap(1, 8, "drop"), ("drop", "cap", None))):
+        tape = Tape(journey(send(), wait(1), send()), policy=Policy(caps=(cap(1, 4), extra)))
+        tape.reachable()
+        tape.track(1, "Order")
+        assert decided(tape)[1] == expected
+
+
+def test_a_cap_past_the_deadline_drops() -> None:
+    tape = Tape(journey(send(), wait(1), send()), policy=Policy(caps=(cap(1, 24),), deadline_s=23 * HOUR - 1))
+    tape.reachable()
+    tape.track(1, "Order")
+    assert decided(tape) == [("send", None, None), ("drop", "cap", None)]
+
+
+def test_transactional_failed_and_cancelled_messages_do_not_count() -> None:
+    tape = Tape(journey(send("receipt"), send(), wait(2)), policy=Policy(caps=(cap(1, 24, "drop"),)))
+    tape.reachable()
+    tape.track(1, "Order")
+    tape.until(2)
+    failed = next(row[0] for row in tape.rows("messages") if row[2] == "hello")
+    tape.add(2, "outcome", type="track", event="Message Failed", person=1, properties={"message_id": failed})
+    tape.track(4, "Order")
+    tape.until(5)
+    assert [row[1] for row in tape.verdicts()] == ["send"] * 4
+
+
+def test_one_candidate_at_a_time_by_priority_then_first_due() -> None:
+    tape = Tape(
+        journey(send(), name="low", priority=1, arena=None), journey(send("news"), name="high", priority=9, arena=None),
+        policy=Policy(caps=(cap(1, 24, "drop"),)),
+    )  # fmt: skip
+    tape.reachable()
+    tape.consent(0, purpose="news")
+    tape.track(1, "Order")
+    tape.until(1)
+    assert tape.sent() == [("news", at(1))]
+    assert [row[:3] for row in tape.verdicts()] == [(at(1), "drop", "cap"), (at(1), "send", None)]
+    assert tape.model.persons[1].live() == []
+
+
+def test_the_first_due_goes_first_at_equal_priority() -> None:
+    quiet = QuietHours(from_="10:00", to="14:00")
+    tape = Tape(
+        journey(send("news"), name="first", arena=None, on="A"), journey(send(), name="second", arena=None, on="B"),
+        policy=Policy(caps=(cap(1, 24, "drop"),), quiet_hours=quiet),
+    )  # fmt: skip
+    tape.reachable()
+    tape.consent(0, purpose="news")
+    for event, hour in (("A", 1), ("B", 2)):
+        tape.track(hour, event)
+    tape.until(4)
+    assert tape.sent() == [("news", at(4))]
+
+
+def test_the_union_of_messages_counts_after_a_merge() -> None:
+    tape = Tape(journey(send(), again="after_exit"), policy=Policy(caps=(cap(1, 24, "drop"),)))
+    tape.reachable(user="u")
+    tape.reachable(user="v")
+    tape.track(1, "Order", "u")
+    tape.identify(2, "u", "dev")
+    tape.identify(2, "v", "dev")
+    tape.track(3, "Order", "v")
+    tape.until(3)
+    assert [row[1] for row in tape.verdicts()] == ["send", "drop"]
+
+
+def test_suppress_sees_the_journeys_after_the_item() -> None:
+    rule = Suppress(name="open", when=parse("in_journey('case')"))
+    tape = Tape(journey(send()), journey(wait(9), name="case", arena=None), policy=Policy(suppress=(rule,)))
+    tape.reachable()
+    tape.track(1, "Order")
+    assert decided(tape) == [("drop", "policy", None)]
+
+
+# --- the model's own limits -------------------------------------------------------------------------------------------
+
+
+def test_journeys_that_feed_each_other_for_ever_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cadenza.simulate.model.ITEMS_AT_ONE_INSTANT", 50)
+    tape = Tape(
+        journey(update(plan="a"), name="to_a", segment="a", change="left", arena=None),
+        journey(update(plan="b"), name="to_b", segment="a", arena=None), segments={"a": "plan = 'a'"},
+    )  # fmt: skip
+    tape.identify(0, plan="a")
+    with pytest.raises(ModelError, match="No end of items"):
+        tape.until(1)
+
+
+def test_an_unknown_kind_of_record_and_another_project_are_refused() -> None:
+    tape = Tape()
+    with pytest.raises(ModelError, match="No record is of the kind"):
+        tape.add(0, "gossip")
+    with pytest.raises(ModelError, match="one project only"):
+        tape.add(0, "deploy", project={"name": "another"})
