@@ -58,7 +58,7 @@ def _commands() -> Iterator[str]:
         "3 the surroundings refused."
     )
     told: set[int] = set()
-    for name, function in commands().items():
+    for function in commands().values():
         if id(function) in told:
             continue
         told.add(id(function))

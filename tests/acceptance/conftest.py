@@ -118,7 +118,9 @@ def serving(*arguments: str, cwd: Path, **more: str) -> Iterator[Served]:
             process.stdout.close()
 
 
-def fetch(url: str, token: str | None = None, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+def fetch(
+    url: str, token: str | None = None, body: Any = None, headers: dict[str, str] | None = None
+) -> tuple[int, Any]:
     """Status and JSON (or text) of a request."""
     given = {**({"authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -32,8 +32,6 @@ def sign_up(url: str, customer: str) -> None:
     client.shutdown()
 
 
-
-
 def test_commands_in_order(tmp_path: Path) -> None:
     made = cadenza("init", "shop", "--json", cwd=tmp_path)
     assert "cadenza.yaml" in "".join(made.json()["files"])
@@ -132,7 +130,9 @@ def test_every_problem_of_a_project_at_once(project: Path, tmp_path: Path) -> No
     broken = tmp_path / "shop"
     shutil.copytree(project, broken, ignore=shutil.ignore_patterns(".cadenza"))
     journey = broken / "journeys" / "welcome.yaml"
-    journey.write_text(journey.read_text().replace("welcome_mail", "welcome_mial").replace("revenue_28d", "revenue_82d"))
+    journey.write_text(
+        journey.read_text().replace("welcome_mail", "welcome_mial").replace("revenue_28d", "revenue_82d")
+    )
     ran = cadenza("validate", cwd=broken)
     assert ran.code == 1
     assert "journeys/welcome.yaml:" in ran.err

@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.adapters.receivers import a_message, sent
 
 from cadenza.adapters.mailbox import Mailbox
 from cadenza.clock import VirtualClock, to_micros
 from cadenza.errors import OperatingError
+from tests.adapters.receivers import a_message, sent
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
 

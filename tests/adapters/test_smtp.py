@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.adapters.certificate import certificate
-from tests.adapters.receivers import a_message, mail_server, sent
 
 from cadenza.adapters.smtp import SmtpChannel
 from cadenza.definitions.kinds import Destination
+from tests.adapters.certificate import certificate
+from tests.adapters.receivers import a_message, mail_server, sent
 
 
 def channel(port: int, **settings: Any) -> SmtpChannel:

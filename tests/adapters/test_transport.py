@@ -10,11 +10,11 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.adapters.certificate import certificate
-from tests.adapters.receivers import Answer, closed_port, http_server
 
 from cadenza.adapters.transport import forbidden, guarded_client, resolve
 from cadenza.errors import TerminalError, TransientError
+from tests.adapters.certificate import certificate
+from tests.adapters.receivers import Answer, closed_port, http_server
 
 PRIVATE = [
     "127.0.0.1", "127.9.9.9", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "::1", "fc00::1",

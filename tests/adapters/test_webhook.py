@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.adapters.receivers import Answer, a_message, http_server, sent
 
 from cadenza.adapters.webhook import WebhookChannel, sign
 from cadenza.clock import VirtualClock
 from cadenza.definitions.kinds import Destination
+from tests.adapters.receivers import Answer, a_message, http_server, sent
 
 NOW = datetime(2026, 1, 2, 3, 4, 5)
 

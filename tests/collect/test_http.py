@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cadenza.errors import LedgerError
+from cadenza.errors import LedgerError, OperatingError
 from cadenza.runtime.collect import MAX_BODY, Overloaded
-from cadenza.surfaces.collect_http import ROUTES
+from cadenza.surfaces.collect_http import ROUTES, collect_app
 from tests.collect.asgi import KEY, site
 
 ONE = {"event": "E", "userId": "u", "previousId": "p", "groupId": "g", "messageId": "m"}
@@ -228,6 +228,16 @@ def test_a_disk_that_fails_is_503_and_the_client_sends_again(web, monkeypatch):
     monkeypatch.undo()
     assert web.send("/v1/track", ONE).status == 200
     assert len(web.stored()) == 1
+
+
+def test_keys_that_cannot_be_looked_up_are_our_trouble_not_the_clients(web):
+    def unset() -> dict[str, str]:
+        raise OperatingError("WRITE_KEY is not set.", remedy="Set it.")
+
+    web.app = collect_app(web.collector, unset)
+    response = web.send("/v1/track", ONE)
+    assert response.status == 503
+    assert response.headers["retry-after"]
 
 
 def test_a_client_that_hangs_up_in_the_middle_is_no_error(web):

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.adapters.receivers import a_message, closed_port, http_server, mail_server, sent
 
 from cadenza.adapters import ADAPTERS, open_channel
 from cadenza.adapters.mailbox import Mailbox
 from cadenza.definitions.kinds import Destination
 from cadenza.ports.channel import Channel
+from tests.adapters.receivers import a_message, closed_port, http_server, mail_server, sent
 
 
 class Bench:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.adapters.receivers import http_server, mail_server
-from tests.deliver.outbox_kit import an_outbox_message
 
 from cadenza.adapters.mailbox import Mailbox
 from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import SqliteOutbox
+from tests.adapters.receivers import http_server, mail_server
+from tests.deliver.outbox_kit import an_outbox_message
 
 ROOT = Path(__file__).parents[2]
 IDS = [f"m-{n:02}" for n in range(12)]

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.deliver.outbox_kit import PROJECT, START, TEMPLATE, Kit, Told, an_outbox_message
 
 from cadenza.adapters.mailbox import Mailbox
 from cadenza.definitions.kinds import Template
 from cadenza.definitions.project import version_of
 from cadenza.ports.channel import Delivery
 from cadenza.runtime.deliver import Deliverer, Pace, backoff_us
+from tests.deliver.outbox_kit import PROJECT, START, TEMPLATE, Kit, Told, an_outbox_message
 
 RETRY = Delivery(status="retry", detail="451 later")
 OK = Delivery(status="accepted", detail="250 taken", provider_id="p-9")
@@ -322,10 +322,12 @@ def test_one_slow_destination_holds_up_only_itself(kit: Made) -> None:
         deliverer = k.another("w1", pace=Pace(queue_limit=20, claim_limit=10, calls=2, batch=5))
 
         async def during() -> None:
-            # no call to the slow one ends before all of the quick one's messages are there
-            await _until(lambda: len(quick.ids) == 5 and len(slow.calls) == 2)
-            assert k.outbox.counts()["claimed"] <= 20 + 10, "its backlog stays where other workers can take it"
-            slow.held.set()  # type: ignore[union-attr]
+            try:
+                # no call to the slow one ends before all of the quick one's messages are there
+                await _until(lambda: len(quick.ids) == 5 and len(slow.calls) == 2)
+                assert k.outbox.counts()["claimed"] <= 20 + 10, "its backlog stays where other workers can take it"
+            finally:
+                slow.held.set()  # type: ignore[union-attr]
             # outcomes are records too: the gate opens again when the tick has consumed them
             await _until(lambda: k.tick() or len(slow.ids) == 100)
 

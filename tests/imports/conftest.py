@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,3 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     log = SqliteLog.open(tmp_path / "log.db")
     yield Bench(tmp_path, log)
     log.close()
-
-
-BenchOf = Callable[..., Bench]

@@ -1,4 +1,4 @@
-"""A small store, written by hand row by row, whose every figure is known. Goldens: `GOLDEN=1 pytest tests/report` rewrites them."""
+"""A small store, written by hand row by row, whose every figure is known. `make golden` rewrites the texts."""
 
 from __future__ import annotations
 
@@ -153,9 +153,9 @@ class Hand:
     def order(self, offset: int, pid: int, at: datetime, revenue: float, name: str = ORDER) -> None:
         self.row(
             "event", offset_=offset, pid=pid, origin_pid=pid, type="track", name=name, occurred_at=at, recorded_at=at,
-            source="shop", message_id=f"m-{offset}", properties=f'{{"revenue":{revenue},"order_id":"o{offset}"}}',
-            p_revenue=Decimal(str(revenue)), p_order_id=f"o{offset}",
+            source="shop", message_id=f"m-{offset}", p_revenue=Decimal(str(revenue)), p_order_id=f"o{offset}",
         )  # fmt: skip
+        self.row("event_payload", offset_=offset, properties=f'{{"revenue":{revenue},"order_id":"o{offset}"}}')
 
     def enter(self, eid: int, pid: int, jid: int, at: datetime, step: int, offset: int | None, *moves: Any) -> None:
         """An enrollment and its transitions: (time, cause, from, to, hop)."""
@@ -164,7 +164,9 @@ class Hand:
             limit_at=at + timedelta(days=30), step=step, wake_at=None if step < 0 else day(70), due_since=at,
         )  # fmt: skip
         for ts, cause, source, target, hop in moves:
-            self.row("transition", eid=eid, pid=pid, jid=jid, ts=ts, cause=cause, from_step=source, to_step=target, hop=hop)
+            self.row(
+                "transition", eid=eid, pid=pid, jid=jid, ts=ts, cause=cause, from_step=source, to_step=target, hop=hop
+            )
 
     def end(self, eid: int, pid: int, jid: int, at: datetime, reason: str) -> None:
         self.row("enrollment_end", eid=eid, pid=pid, jid=jid, ts=at, reason=reason)
@@ -172,7 +174,9 @@ class Hand:
     def judge(self, eid: int, pid: int, jid: int, step: int, at: datetime, verdict: str, **more: Any) -> None:
         self.row("decision", eid=eid, pid=pid, jid=jid, step=step, ts=at, verdict=verdict, **more)
 
-    def message(self, mid: str, eid: int, pid: int, jid: int, step: int, at: datetime, deliverable: bool = False) -> None:
+    def message(
+        self, mid: str, eid: int, pid: int, jid: int, step: int, at: datetime, deliverable: bool = False
+    ) -> None:
         self.row(
             "message", message_id=mid, eid=eid, pid=pid, origin_pid=pid, jid=jid, step=step, template="welcome_mail",
             channel="email", purpose="marketing", message_class="marketing", address="ann@shop.example", planned_at=at,
@@ -208,7 +212,9 @@ def _people(hand: Hand) -> None:
     hand.person(11, day(0.6), user_id="bob")
     hand.row("person", pid=12, created_at=day(0.7), merged_into=10)
     hand.row("identifier", type="anonymous_id", value="anon-12", pid=10)
-    hand.row("link", offset_=12, recorded_at=day(0.7), pid=12, rule="new", type="anonymous_id", value="anon-12", score=1.0)
+    hand.row(
+        "link", offset_=12, recorded_at=day(0.7), pid=12, rule="new", type="anonymous_id", value="anon-12", score=1.0
+    )
     hand.row("link", offset_=19, recorded_at=day(0.9), pid=10, rule="merge", type="anonymous_id", value="anon-12",
              other_pid=12, score=1.0)  # fmt: skip
     hand.person(13, day(0.8), anonymous_id="anon-13")
@@ -221,10 +227,12 @@ def _people(hand: Hand) -> None:
                  wave=1, offset_=offset, cause="record")  # fmt: skip
     for granted, at, offset in ((True, 0.9, 19), (False, 5, 28)):
         hand.row("event", offset_=offset, pid=10, origin_pid=10, type="track", name="Consent Updated", occurred_at=day(at),
-                 recorded_at=day(at), source="shop", message_id=f"m-{offset}", properties="{}")  # fmt: skip
+                 recorded_at=day(at), source="shop", message_id=f"m-{offset}")  # fmt: skip
         hand.row("consent", pid=10, origin_pid=10, purpose="marketing", channel="email", granted=granted, occurred_at=day(at),
                  offset_=offset, source="signup form", text_version="v2")  # fmt: skip
-    hand.row("suppression", pid=13, origin_pid=13, channel="email", reason="hard_bounce", occurred_at=day(4), offset_=27)
+    hand.row(
+        "suppression", pid=13, origin_pid=13, channel="email", reason="hard_bounce", occurred_at=day(4), offset_=27
+    )
     hand.row("unidentified", offset_=18, recorded_at=day(0.8), name=ORDER, reason="no_identifier")
 
 
@@ -244,9 +252,22 @@ def _welcome(hand: Hand) -> None:
     hand.judge(101, 10, 1, 0, day(1), "send")
     hand.message("m1", 101, 10, 1, 0, day(1))
     hand.judge(101, 10, 1, 2, day(6), "defer", reason="quiet_hours", until=day(6.3), evidence='{"local":"23:10"}')
-    hand.judge(101, 10, 1, 2, day(6.3), "drop", reason="no_consent", evidence='{"purpose":"marketing","channel":"email"}')
+    hand.judge(
+        101, 10, 1, 2, day(6.3), "drop", reason="no_consent", evidence='{"purpose":"marketing","channel":"email"}'
+    )
     hand.enter(102, 14, 1, day(3), 0, 24, (day(3), "entered", -1, 0, 0))
-    hand.judge(102, 14, 1, 0, day(3), "defer", reason="cap", rule="weekly", until=day(70), evidence='{"channel":"email","zone":null}')
+    hand.judge(
+        102,
+        14,
+        1,
+        0,
+        day(3),
+        "defer",
+        reason="cap",
+        rule="weekly",
+        until=day(70),
+        evidence='{"channel":"email","zone":null}',
+    )
     hand.row("refusal", pid=10, jid=1, ts=day(2), key="", reason="re_entry", rule="once", offset_=22)
     hand.row("nonqualified", jid=1, hour=day(1) + timedelta(hours=2), rule="when_unknown", n=1)
     hand.row("nonqualified", jid=1, hour=day(3), rule="when", n=1)
@@ -268,7 +289,9 @@ def _win_back(hand: Hand) -> None:
     hand.engine.execute("UPDATE profile SET s_lapsing = pid BETWEEN 15 AND 26, s_vip = FALSE")
     for pid in range(14, 21):
         step = (pid + 1) % 2
-        hand.enter(200 + pid, pid, 2, day(10), -1, None, (day(10), "entered", -1, step, step), (day(10), "sent", step, 2, None))
+        hand.enter(
+            200 + pid, pid, 2, day(10), -1, None, (day(10), "entered", -1, step, step), (day(10), "sent", step, 2, None)
+        )
         hand.judge(200 + pid, pid, 2, step, day(10), "send")
         hand.message(f"w{pid}", 200 + pid, pid, 2, step, day(10))
         hand.end(200 + pid, pid, 2, day(20) if pid < 16 else day(40), "goal" if pid < 16 else "time_limit")
@@ -315,14 +338,14 @@ def hand(project: Project, written: Path, tmp_path: Path) -> Iterator[Hand]:
 
 @pytest.fixture
 def golden() -> Callable[[str, str], None]:
-    """Compare a text with its golden; `GOLDEN=1` writes it instead."""
+    """Compare a text with its golden; `CADENZA_GOLDEN=write` writes it instead."""
 
     def compare(name: str, text: str) -> None:
         path = GOLDEN / name
-        if os.environ.get("GOLDEN") == "1":
+        if os.environ.get("CADENZA_GOLDEN") == "write":
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        assert path.exists(), f"no golden {path.name}: write it with GOLDEN=1 pytest tests/report"
-        assert text == path.read_text(encoding="utf-8"), "the golden differs: GOLDEN=1 pytest tests/report rewrites it"
+        assert path.exists(), f"no golden {path.name}: write it with `make golden`"
+        assert text == path.read_text(encoding="utf-8"), "the golden differs: `make golden` rewrites it, the diff is the review"
 
     return compare

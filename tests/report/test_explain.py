@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from tests.report.conftest import ORDER, Hand, day
 
 from cadenza.definitions.expression import parse
 from cadenza.definitions.kinds import Entry
@@ -18,19 +17,30 @@ from cadenza.runtime.explain.asof import Moment, evaluate
 from cadenza.runtime.explain.not_qualified import conjuncts
 from cadenza.runtime.explain.person import resolve
 from cadenza.surfaces.explain_text import explanation_text
+from tests.report.conftest import ORDER, Hand, day
 
 
 @pytest.mark.parametrize("person", ["ann", "anon-13", "u14", "u15", "u19", "u21", "u22", "u26"])
-def test_an_explanation_reads_as_written(hand: Hand, golden: Callable[[str, str], None], person: str) -> None:
+def test_an_explanation_reads_as_its_golden(hand: Hand, golden: Callable[[str, str], None], person: str) -> None:
     golden(f"explain_{person}.txt", explanation_text(explain(hand.engine, hand.project, person)))
 
 
-def test_an_explanation_of_one_journey(hand: Hand, golden: Callable[[str, str], None]) -> None:
+def test_an_explanation_of_one_journey_reads_as_its_golden(hand: Hand, golden: Callable[[str, str], None]) -> None:
     golden("explain_u14_welcome.txt", explanation_text(explain(hand.engine, hand.project, "u14", "welcome")))
 
 
 @pytest.mark.parametrize(
-    "asked", ["p_10", "p_12", "ann", "ann@shop.example", " ANN@Shop.Example ", "anon-12", "email:Ann@shop.example", "user_id:ann"]
+    "asked",
+    [
+        "p_10",
+        "p_12",
+        "ann",
+        "ann@shop.example",
+        " ANN@Shop.Example ",
+        "anon-12",
+        "email:Ann@shop.example",
+        "user_id:ann",
+    ],
 )
 def test_a_person_is_found_by_any_name(hand: Hand, asked: str) -> None:
     assert resolve(hand.engine, asked) == 10
@@ -119,7 +129,11 @@ def test_a_candidate_that_did_not_qualify_is_derived_again(hand: Hand) -> None:
     hand.engine.execute("UPDATE deployment SET project = ?", [encode(project).decode()])
     (first, *_) = explain(hand.engine, project, "u15").not_qualified
     assert (first.journey, first.offset, first.answer) == ("welcome", 25, "false")
-    assert [(p.answer, p.values) for p in first.parts] == [("false", {"country": "Germany"}), ("false", {}), ("true", {})]
+    assert [(p.answer, p.values) for p in first.parts] == [
+        ("false", {"country": "Germany"}),
+        ("false", {}),
+        ("true", {}),
+    ]
     (unknown,) = explain(hand.engine, project, "bob").not_qualified
     assert [p.answer for p in unknown.parts] == ["unknown", "false", "true"] and unknown.answer == "false"
 
@@ -138,7 +152,11 @@ def test_expressions_see_what_was_known_then(hand: Hand) -> None:
         return evaluate(hand.engine, hand.project, moment, [parse(text) for text in texts])
 
     assert at(20, 1, f"events('{ORDER}')", "lifetime_revenue") == [1, 100]
-    assert at(22, 2, f"events('{ORDER}')", f"event('{ORDER}', where => revenue = 30)", "event('Other')") == [2, True, False]
+    assert at(22, 2, f"events('{ORDER}')", f"event('{ORDER}', where => revenue = 30)", "event('Other')") == [
+        2,
+        True,
+        False,
+    ]
     assert at(None, 2, f"events('{ORDER}')") == [1], "a timer comes before the record of its instant"
     assert at(None, 40, "recent_orders", "lifetime_revenue", "email is null") == [0, 130, False]
     assert at(None, 3, "consented('marketing', 'email')", "in_journey('welcome')") == [True, True]

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from tests.report.conftest import ORDER, REFUND, Hand, day
 
 from cadenza.definitions.expression import parse_where
 from cadenza.definitions.kinds import Holdout
@@ -17,8 +16,11 @@ from cadenza.runtime.report import LogCounts, Quarantined, Report, report, units
 from cadenza.runtime.report.figures import Comparison, Count, JourneyFigures
 from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.surfaces.report_tables import report_text
+from tests.report.conftest import ORDER, REFUND, Hand, day
 
-LOG = LogCounts(duplicates=3, quarantined=(Quarantined(source="shop", reason="contract: revenue must be a number", n=7),))
+LOG = LogCounts(
+    duplicates=3, quarantined=(Quarantined(source="shop", reason="contract: revenue must be a number", n=7),)
+)
 
 
 def _journey(found: Report, name: str) -> JourneyFigures:
@@ -34,7 +36,7 @@ def _with_metric(project: Project, **changes: object) -> Project:
     return msgspec.structs.replace(project, metrics=(metric,))
 
 
-def test_the_report_reads_as_written(hand: Hand, golden: Callable[[str, str], None]) -> None:
+def test_the_report_reads_as_its_golden(hand: Hand, golden: Callable[[str, str], None]) -> None:
     golden("report.txt", report_text(report(hand.engine, hand.project, LOG)))
 
 
@@ -76,7 +78,9 @@ def test_delivery_states(hand: Hand) -> None:
         hand.engine.execute("UPDATE message SET deliverable = TRUE WHERE message_id = ?", [f"w{pid}"])
         names = ["Message Sent", "Message Failed", "Message Ambiguous"]
         if position < 3:
-            hand.row("message_outcome", message_id=f"w{pid}", name=names[position], occurred_at=day(11), offset_=100 + pid)
+            hand.row(
+                "message_outcome", message_id=f"w{pid}", name=names[position], occurred_at=day(11), offset_=100 + pid
+            )
     hand.row("message_outcome", message_id="w14", name="Email Opened", occurred_at=day(12), offset_=200)
     hand.row("message_outcome", message_id="w14", name="Email Opened", occurred_at=day(13), offset_=201)
     hand.row("cancellation", message_id="w17", ts=day(11), reason="goal")
@@ -103,7 +107,16 @@ def test_the_comparison_is_over_complete_windows(hand: Hand) -> None:
 
 def test_units_are_those_of_both_arms(hand: Hand) -> None:
     values = units(hand.engine, hand.project, "win_back")
-    assert values == [(14, 100), (15, 10), (16, 30), *((pid, 0) for pid in range(17, 22)), (22, 40), (23, 0), (24, 60), (25, 0)]
+    assert values == [
+        (14, 100),
+        (15, 10),
+        (16, 30),
+        *((pid, 0) for pid in range(17, 22)),
+        (22, 40),
+        (23, 0),
+        (24, 60),
+        (25, 0),
+    ]
 
 
 def test_the_record_that_assigns_does_not_count(hand: Hand) -> None:
@@ -294,6 +307,8 @@ def test_hints_name_the_fact(hand: Hand) -> None:
     assert any("every comparison is a placebo" in fact for fact in facts)
     hand.engine.execute("UPDATE assignment SET arm = 'treated'")
     for pid in range(1000, 1060):
-        hand.row("assignment", holdout="win_back_2011", pid=pid, origin_pid=pid, arm="treated", bucket=1, ts=day(10), jid=2)
+        hand.row(
+            "assignment", holdout="win_back_2011", pid=pid, origin_pid=pid, arm="treated", bucket=1, ts=day(10), jid=2
+        )
     facts = [h.fact for h in report(hand.engine, hand.project).hints]
     assert any("not in the declared ratio" in fact for fact in facts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from cadenza.clock import VirtualClock, from_micros
 from cadenza.runtime.explain import Explanation, explain
 from cadenza.runtime.explain.not_qualified import shown
@@ -14,7 +15,6 @@ from cadenza.simulate.worlds import World, seeded
 from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.surfaces.explain_text import explanation_text
 from cadenza.surfaces.report_tables import report_text
-
 from tests.simulation.engine import FixedLog, HeldOutbox
 
 PERSONS = 6

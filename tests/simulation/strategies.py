@@ -34,9 +34,9 @@ def projects(draw: st.DrawFn) -> Project:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, most_records: int = 40) -> World:
+def worlds(draw: st.DrawFn, most_records: int = 40, towns: int = 1) -> World:
     """A small valid project with a log."""
-    return world(_Drawn(draw), most_records)
+    return world(_Drawn(draw), most_records, towns)
 
 
 @st.composite

@@ -12,6 +12,8 @@ from cadenza.errors import LedgerError
 _BUSY_S = 30.0
 _CHECKPOINT_PAGES = 8_000
 """The WAL is folded into the file when it holds about 32 MB; the default of 4 MB does it in every large commit."""
+_CACHE_KIB = 65_536
+"""With the default of 2 MB the index of message ids is read from the file again in every commit."""
 
 
 def open_database(path: Path, application_id: int, version: int, schema: str) -> sqlite3.Connection:
@@ -26,6 +28,7 @@ def open_database(path: Path, application_id: int, version: int, schema: str) ->
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             connection.execute("PRAGMA journal_size_limit = 67108864")
             _prepare(connection, path, application_id, version, schema)
         except BaseException:

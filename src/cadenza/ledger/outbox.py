@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from cadenza.ledger.database import open_database, sqlite_errors, transaction
-from cadenza.ports.ledger import Cancellation, Claimed, OutboxMessage
+from cadenza.ports.ledger import Cancellation, Claimed, Ending, OutboxMessage
 
 VERSION = 1
 _APPLICATION = 0x43444F42  # "CDOB"
@@ -142,13 +142,20 @@ class SqliteOutbox:
     ) -> None:  # fmt: skip
         """The end of an attempt. A late answer of the worker whose lease ran out still settles ``ambiguous``.
         Ignored when another worker holds the message by now. ``ready`` of a cancelled message is its cancellation."""
+        self.finish_all([Ending(message_id, state, detail, not_before)], worker, now)
+
+    def finish_all(self, endings: Sequence[Ending], worker: str, now: int) -> None:
+        """See the port and ``finish``."""
         update = """
             UPDATE message SET changed_at = ?, lease_until = 0, not_before = coalesce(?, not_before), reported = 0,
                 state = CASE WHEN ? = 'ready' AND cancel_reason IS NOT NULL THEN 'cancelled' ELSE ? END,
                 detail = CASE WHEN ? = 'ready' AND cancel_reason IS NOT NULL THEN cancel_reason ELSE ? END
             WHERE message_id = ? AND worker = ? AND state IN ('claimed', 'in_flight', 'ambiguous')"""
         with self._writing() as connection:
-            connection.execute(update, (now, not_before, state, state, state, detail, message_id, worker))
+            for end in endings:
+                state, detail = end.state, end.detail
+                values = (now, end.not_before, state, state, state, detail, end.message_id, worker)
+                connection.execute(update, values)
 
     def expire(self, now: int, idempotent: Collection[str] = frozenset(), restarted: str | None = None) -> int:
         """Leases that ran out, and all those of the worker ``restarted``: claimed → ready; in_flight → ambiguous, or ready where the destination is one of

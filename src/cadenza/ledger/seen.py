@@ -43,7 +43,8 @@ class SeenIndex:
         self._recent: dict[int, int] = {}
         self._parts: list[list[int]] = [[] for _ in range(PARTS)]
         # Staggered first limits: otherwise all ranges would fill, and be written, at the same moment.
-        self._limits = [PART_KEYS * (part + 1) // PARTS + 1 for part in range(PARTS)]
+        self._limits = [PART_KEYS // 2 + PART_KEYS * (part + 1) // (2 * PARTS) for part in range(PARTS)]
+        self._unlooked = 0
         through = dict(connection.execute("SELECT part, offset FROM seen_through"))
         self._through = [int(through.get(part, 0)) for part in range(PARTS)]
         self._written = connection.execute("SELECT 1 FROM seen LIMIT 1").fetchone() is not None
@@ -83,6 +84,7 @@ class SeenIndex:
     def add(self, keys: Sequence[int], offsets: Sequence[int]) -> None:
         """Remember keys whose records have been committed."""
         self._recent.update(zip(keys, offsets, strict=True))
+        self._unlooked += len(keys)
         parts = self._parts
         for key in keys:
             parts[key >> _PART_SHIFT].append(key)
@@ -90,6 +92,10 @@ class SeenIndex:
     def write_full(self, through: int) -> list[int]:
         """Write the ranges that are full, inside the caller's transaction; ``through`` is the last offset
         known to this index. Returns them: hand them to ``forget`` after the commit."""
+        # Looking at all ranges costs as much as a small commit, and few keys rarely fill one.
+        if self._unlooked < PARTS:
+            return []
+        self._unlooked = 0
         full = [part for part, keys in enumerate(self._parts) if len(keys) >= self._limits[part]]
         if not full:
             return full

@@ -131,6 +131,15 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """The log's head when it was claimed: it may be called only when everything up to here is consumed."""
 
 
+class Ending(msgspec.Struct, frozen=True):
+    """How one attempt ended. ``not_before`` (µs): when a ``ready`` one may be claimed again."""
+
+    message_id: str
+    state: Literal["sent", "failed", "ready", "ambiguous"]
+    detail: str
+    not_before: int | None = None
+
+
 class Outbox(Protocol):
     """Messages on their way out. States: ready → claimed → in_flight → sent | failed | ambiguous;
     retry goes back to ready; cancelled and replayed are ends too."""
@@ -159,6 +168,10 @@ class Outbox(Protocol):
         self, message_id: str, worker: str, state: Literal["sent", "failed", "ready", "ambiguous"],
         now: int, not_before: int | None, detail: str,
     ) -> None: ...  # fmt: skip
+
+    def finish_all(self, endings: Sequence[Ending], worker: str, now: int) -> None:
+        """``finish`` for several messages in one transaction."""
+        ...
 
     def unreported(self, limit: int) -> list[tuple[str, str, str, int]]:
         """Ended messages whose outcome is not in the log yet: (message_id, state, detail, at)."""

@@ -27,7 +27,7 @@ from cadenza.definitions.project import Project, version_of
 from cadenza.errors import CadenzaError, TerminalError, near_miss
 from cadenza.faults import fault
 from cadenza.ports.channel import Channel, Delivery, Rendered
-from cadenza.ports.ledger import Claimed, Log, NewRecord, Outbox, OutboxMessage
+from cadenza.ports.ledger import Claimed, Ending, Log, NewRecord, Outbox, OutboxMessage
 from cadenza.runtime.render import render
 
 T = TypeVar("T")
@@ -164,10 +164,8 @@ class Deliverer:
     async def _give_back(self, claims: list[Claimed], detail: str) -> None:
         """Claimed messages become ready again. Only where the lease still stands: after it, the message may already
         have been claimed anew and sent."""
-        now = self._now()
-        for claim in claims:
-            if claim.lease_until > now + SECOND:
-                await self._finish(claim.message.message_id, "ready", now, detail)
+        standing = [claim for claim in claims if claim.lease_until > self._now() + SECOND]
+        await self._finish([Ending(claim.message.message_id, "ready", detail) for claim in standing])
 
     async def _step(self) -> bool:
         """Report, take back leases, claim, call. Whether anything was claimed or begun."""
@@ -237,11 +235,13 @@ class Deliverer:
     async def _call(self, name: str, channel: Channel | None, batch: list[Claimed]) -> None:
         """Render, pass the gate, call, confirm."""
         ready: dict[str, tuple[Claimed, Rendered]] = {}
+        broken: list[Ending] = []
         for claim in batch:
             try:
                 ready[claim.message.message_id] = (claim, self._rendered(name, channel, claim.message))
             except TerminalError as error:
-                await self._finish(claim.message.message_id, "failed", self._now(), str(error))
+                broken.append(Ending(claim.message.message_id, "failed", str(error)))
+        await self._finish(broken)
         if not ready or channel is None:
             return
         if self.paused:
@@ -255,8 +255,9 @@ class Deliverer:
         answers = await self._answers(channel, [rendered for _, rendered in taken])
         fault("deliver.after_call")
         destination = self._destination(name)
-        for (claim, _), answer in zip(taken, answers, strict=True):
-            await self._confirm(claim, answer, destination)
+        await self._finish(
+            [self._ending(claim, answer, destination) for (claim, _), answer in zip(taken, answers, strict=True)]
+        )
 
     async def _answers(self, channel: Channel, batch: list[Rendered]) -> list[Delivery]:
         """The channel's answers. Whatever else happens in the call is unknown: repeated only where that is safe."""
@@ -271,21 +272,18 @@ class Deliverer:
             return [Delivery(status=unknown, detail=f"{len(answers)} answers to {len(batch)} messages")] * len(batch)
         return answers
 
-    async def _confirm(self, claim: Claimed, answer: Delivery, destination: Destination | None) -> None:
-        now, message_id = self._now(), claim.message.message_id
+    def _ending(self, claim: Claimed, answer: Delivery, destination: Destination | None) -> Ending:
+        message_id = claim.message.message_id
         detail = answer.detail if answer.provider_id is None else f"{answer.detail} ({answer.provider_id})"
         if answer.status == "accepted":
-            await self._finish(message_id, "sent", now, detail)
-        elif answer.status != "retry":
-            await self._finish(message_id, answer.status, now, detail)
-        elif claim.attempt >= (destination.attempts if destination else 1):
-            await self._finish(message_id, "failed", now, f"given up after {claim.attempt} attempt(s): {detail}")
-        else:
-            wait = backoff_us(
-                claim.attempt, destination.backoff_s if destination else 1, self._pace.longest_backoff_s,
-                self._jitter(), answer.retry_after_s,
-            )  # fmt: skip
-            await self._finish(message_id, "ready", now, detail, now + wait)
+            return Ending(message_id, "sent", detail)
+        if answer.status != "retry":
+            return Ending(message_id, answer.status, detail)
+        attempts, backoff_s = (destination.attempts, destination.backoff_s) if destination else (1, 1)
+        if claim.attempt >= attempts:
+            return Ending(message_id, "failed", f"given up after {claim.attempt} attempt(s): {detail}")
+        wait = backoff_us(claim.attempt, backoff_s, self._pace.longest_backoff_s, self._jitter(), answer.retry_after_s)
+        return Ending(message_id, "ready", detail, self._now() + wait)
 
     def _rendered(self, name: str, channel: Channel | None, message: OutboxMessage) -> Rendered:
         if channel is None:
@@ -341,11 +339,10 @@ class Deliverer:
             total += len(ended)
         return total
 
-    async def _finish(
-        self, message_id: str, state: Literal["sent", "failed", "ready", "ambiguous"], now: int, detail: str,
-        not_before: int | None = None,
-    ) -> None:  # fmt: skip
-        await self._ledger(self._outbox.finish, message_id, self._worker, state, now, not_before, detail[:500])
+    async def _finish(self, endings: list[Ending]) -> None:
+        if endings:
+            short = [msgspec.structs.replace(end, detail=end.detail[:500]) for end in endings]
+            await self._ledger(self._outbox.finish_all, short, self._worker, self._now())
 
     async def _ledger(self, function: Callable[..., T], *arguments: Any) -> T:
         """A call to the ledger in a thread: it waits for the disk."""

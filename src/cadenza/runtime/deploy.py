@@ -169,7 +169,10 @@ def _migrate(engine: Engine, program: Program) -> None:
 def _backfill_property(engine: Engine, name: str, kind: str) -> None:
     value = sql(f"""json_extract_string(properties, '$."{name[2:]}"')""")
     tree = events.typed(value, kind)
-    engine.execute(f'UPDATE event SET "{name}" = {tree.sql(dialect="duckdb")} WHERE properties IS NOT NULL')
+    engine.execute(
+        f'UPDATE event SET "{name}" = {tree.sql(dialect="duckdb")} FROM event_payload AS y '
+        "WHERE y.offset_ = event.offset_ AND y.properties IS NOT NULL"
+    )
 
 
 def _backfill_traits(engine: Engine, program: Program) -> None:
@@ -182,7 +185,7 @@ def _backfill_traits(engine: Engine, program: Program) -> None:
         converts = events.typed(sql(value), trait.type).sql(dialect="duckdb")
         engine.execute(
             f"INSERT INTO trait_value SELECT pid, origin_pid, '{trait.name}', {value}, occurred_at, recorded_at, 0, NULL, "
-            f"offset_, 'record' FROM event WHERE traits IS NOT NULL AND ({converts}) IS NOT NULL"
+            f"offset_, 'record' FROM event JOIN event_payload USING (offset_) WHERE traits IS NOT NULL AND ({converts}) IS NOT NULL"
         )
 
 

@@ -164,6 +164,7 @@ class Ticker:
         run(engine, [events.raw()])
         engine.execute("CREATE OR REPLACE TEMP TABLE t_lane_person (pid BIGINT, lane BIGINT)")
         if not queued:
+            engine.execute("CREATE OR REPLACE TEMP TABLE t_payload (offset_ BIGINT, properties VARCHAR)")
             return 0
         if batch:
             engine.append_json("t_raw", RAW_COLUMNS, _rows(batch))
@@ -177,6 +178,7 @@ class Ticker:
             self._join_lanes()
         run(engine, [identity.lane_persons(), events.items(program)])
         run(engine, profiles.tick_traits(program, index_of, events.typed))
+        engine.execute(events.extracted())
         return queued
 
     def _join_lanes(self) -> None:

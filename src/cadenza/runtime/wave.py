@@ -64,7 +64,7 @@ class Wave:
         engine, program = self._engine, self._program
         run(engine, events.wave_records())
         rows = engine.query(
-            "SELECT name, bool_or(traits IS NOT NULL), bool_or(kind = 'outcome'), bool_or(type = 'alias') "
+            "SELECT name, bool_or(has_traits), bool_or(kind = 'outcome'), bool_or(type = 'alias') "
             "FROM w_rec GROUP BY name ORDER BY name"
         )
         outcomes, aliases = any(r[2] for r in rows), any(r[3] for r in rows)
@@ -178,7 +178,16 @@ class Wave:
     def _enter(self, candidates: frozenset[int], changed: frozenset[tuple[str, bool]],
                names: frozenset[str]) -> frozenset[int]:  # fmt: skip
         engine = self._engine
-        run(engine, [journeys.candidates(self._program, candidates, changed, names), *journeys.judge()])
+        run(engine, [journeys.candidates(self._program, candidates, changed, names)])
+        unqualified, others = engine.query(
+            "SELECT count(*) FILTER (WHERE NOT coalesce(qualifies, FALSE)), "
+            "count(*) FILTER (WHERE qualifies OR (keyed AND key IS NULL)) FROM w_cand WHERE fires"
+        )[0]
+        if unqualified:
+            run(engine, [journeys.count_unqualified()])
+        if not others:
+            return frozenset()
+        run(engine, journeys.judge())
         rows = engine.query("SELECT DISTINCT verdict, jid FROM w_entry")
         run(engine, journeys.record_entries(frozenset(verdict for verdict, _ in rows)))
         return frozenset(jid for verdict, jid in rows if verdict == "enter")

@@ -58,17 +58,18 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     horizon: int
 
 
-def world(chooser: Chooser, most_records: int = 70) -> World:
-    """A random world of at least 8 and about ``most_records`` records after the deploy record."""
+def world(chooser: Chooser, most_records: int = 70, towns: int = 1) -> World:
+    """A random world of at least 8 and about ``most_records`` records after the deploy record, in each of its towns:
+    groups of people that never meet, which an engine that works on sets can take in one stride."""
     project = make_project(chooser)
-    records = _Log(chooser, project).grow(8 + chooser.below(max(most_records - 20, 1)))
+    records = _Log(chooser, project, towns).grow(8 + chooser.below(max(most_records - 20, 1)))
     horizon = records[-1].recorded_at + 3600_000_000 * _pick(chooser, [24 * 12, 1, 24 * 45])
     return World(project=project, records=tuple(records), horizon=horizon)
 
 
-def seeded(seed: int, most_records: int = 70) -> World:
+def seeded(seed: int, most_records: int = 70, towns: int = 1) -> World:
     """The world of a seed."""
-    return world(Dice(seed), most_records)
+    return world(Dice(seed), most_records, towns)
 
 
 def deploy_record(project: Project, at: int, offset: int = 1) -> Record:
@@ -268,13 +269,14 @@ def _journey(c: Chooser, name: str, scope: _Scope) -> Journey:
         again=again, again_after_s=3600 * _pick(c, [6, 24, 72]) if again == "after" else 0, key=key,  # type: ignore[arg-type]
     )  # fmt: skip
     steps = _Writer(c, scope, name).steps(0, [])
+    waited, latest = _longest(steps)
     exit_ = Exit(
         goal=_awaited(c, scope) if _chance(c, 35) else FALSE, disqualified=_awaited(c, scope) if _chance(c, 20) else FALSE,
-        superseded=_chance(c, 85), time_limit_s=_longest(steps)[1] + 3600 * _pick(c, [24 * 10, 24, 1]),
+        superseded=_chance(c, 85), time_limit_s=_pick(c, [latest + 864000, latest + 3600, max(latest, waited + 3600), latest + 86400]),
     )  # fmt: skip
     journey = Journey(
         name=name, owner="o", outcome=Outcome(metric="orders_7d"), entry=entry, exit=exit_, steps=steps,
-        priority=_pick(c, [50, 20, 80, 10]), arena=_pick(c, ["default", "default", "default", None]),
+        priority=_pick(c, [50, 20, 80, 10]), arena=_pick(c, ["default", None, "default"]),
         holdout=_pick(c, [_SHARED, Holdout(name=f"h_{name}", share_bp=5000)]) if _chance(c, 25) else None,
     )  # fmt: skip
     return with_flags(journey)
@@ -370,41 +372,51 @@ _QUIET = [
 ]  # fmt: skip
 
 
+def _hushed(c: Chooser, scope: _Scope) -> Expr:
+    """Mostly a test that is unknown for people who never said."""
+    return scope.when(c) if _chance(c, 30) else parse(_pick(c, ["plan = 'trial'", "score > 14", "vip", "credit * 2 > 50"]))
+
+
 def _policy(c: Chooser, scope: _Scope) -> Policy:
     caps = tuple(
         Cap(
             name=f"cap{i}", limit=_pick(c, [1, 1, 2]), per_s=3600 * _pick(c, [24, 6, 1, 24 * 5, 72]),
             channel=_pick(c, [None, "email"]), when_full=_pick(c, ["defer", "drop", "defer"]),  # type: ignore[arg-type]
         )
-        for i in range(_pick(c, [1, 0, 2]))
+        for i in range(_pick(c, [1, 0, 1, 2]))
     )  # fmt: skip
     quiet = QuietHours(**dict(zip(("from_", "to"), _pick(c, _QUIET), strict=True))) if _chance(c, 70) else None
-    suppress = (Suppress(name="hush", when=scope.when(c)),) if _chance(c, 15) else ()
+    suppress = (Suppress(name="hush", when=_hushed(c, scope)),) if _chance(c, 30) else ()
     return Policy(
-        caps=caps, quiet_hours=quiet, missing_time_zone=_pick(c, ["Europe/Berlin", "drop", "America/New_York"]),
-        suppress=suppress, deadline_s=3600 * _pick(c, [72, 24 * 6, 24, 72, 0]),
+        caps=caps, quiet_hours=quiet, missing_time_zone=_pick(c, ["drop", "Europe/Berlin", "America/New_York"]),
+        suppress=suppress, deadline_s=3600 * _pick(c, [72, 24 * 6, 12, 24, 0]),
         holdout=_pick(c, [Holdout(name="everyone", share_bp=2000), _SHARED]) if _chance(c, 20) else None,
     )  # fmt: skip
 
 
 # --- logs ------------------------------------------------------------------------------------------------
 
-_STARTS = ["2024-05-06T09:00:00", "2024-03-29T20:00:00", "2024-10-26T10:00:00", "2024-03-08T12:00:00", "2024-11-01T23:30:00",
-           "2024-10-05T03:00:00", "2024-04-05T13:00:00"]  # fmt: skip
+_STARTS = [
+    "2024-05-06T09:00:00", "2024-03-30T19:30:00", "2024-10-26T18:00:00", "2024-03-30T23:00:00", "2024-10-26T23:00:00",
+    "2024-03-10T01:00:00", "2024-11-03T02:30:00", "2024-10-05T09:00:00", "2024-04-06T09:00:00",
+]  # fmt: skip
+"""An ordinary day, and the evenings and nights before clocks change somewhere."""
 _ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Europe/London",
-          "America/Havana", "Pacific/Chatham", "Europe/Berlin", "Mars/Olympus"]  # fmt: skip
+          "America/Havana", "Pacific/Chatham", "Europe/Berlin", "Mars/Olympus", "Europe/London", "Mars/Olympus"]  # fmt: skip
 _STEPS_S = [3600, 0, 60, 1800, 6 * 3600, 600, 86400, 2 * 3600]
 
 
 class _Log:
     """Grows a log; a model runs beside it, so that records can fall on timers and outcomes can name messages."""
 
-    def __init__(self, chooser: Chooser, project: Project) -> None:
+    def __init__(self, chooser: Chooser, project: Project, towns: int) -> None:
         self._c = chooser
+        self._towns, self._town = range(towns), ""
         self._model = Model(project)
         self._at = to_micros(datetime.fromisoformat(_pick(chooser, _STARTS)))
         self._times = [self._at]
         self._records = [deploy_record(project, self._at)]
+        self._statements: dict[str, dict[str, Any]] = {}
         self._apart = True
         """At first nobody is two people: merges come when both sides have something to lose."""
         self._people = 2 + chooser.below(3)
@@ -413,26 +425,33 @@ class _Log:
         replaying = _chance(self._c, 20)
         if replaying:
             self._add("command", {"command": "replay"})
-        for n in range(self._people):
-            if _chance(self._c, 85):
-                self._welcome(n)
+        for town in self._towns:
+            self._town = "abcdefghij"[town - 1] if town else ""
+            for n in range(self._people):
+                if _chance(self._c, 85):
+                    self._welcome({"userId": f"u{self._town}{n}"}, f"u{self._town}{n}")
+                if _chance(self._c, 40):
+                    self._welcome({"anonymousId": f"a{self._town}{n}"}, f"a{self._town}{n}")
         for i in range(count):
             self._apart = i < count // 2
             self._at = self._next_instant()
-            kind, body = self._call()
-            self._add(kind, body)
+            for town in self._towns:
+                self._town = "abcdefghij"[town - 1] if town else ""
+                kind, body = self._call()
+                self._add(kind, body)
             if replaying and i == count // 2:
                 self._at += 1
                 self._add("command", {"command": "live"})
         return self._records
 
-    def _welcome(self, n: int) -> None:
+    def _welcome(self, who: dict[str, Any], name: str) -> None:
         """A person who can be reached and has consented, or nothing would ever be sent."""
-        c, who = self._c, {"userId": f"u{n}", "occurred_at": self._at, "context": {}}
-        traits = {"email": f"u{n}@example.com", "time_zone": _pick(c, _ZONES), "phone": f"+{n}"}
+        c = self._c
+        who = who | {"occurred_at": self._at, "context": {}}
+        traits = {"email": f"{name}@example.com", "time_zone": _pick(c, _ZONES), "phone": f"+{name}"}
         self._add("call", who | {"type": "identify", "traits": traits})
         for purpose, channel in (("marketing", "email"), ("newsletter", "email"), ("marketing", "sms")):
-            if _chance(c, 90):
+            if _chance(c, 95):
                 properties = {"purpose": purpose, "channel": channel, "granted": True}
                 self._add("call", who | {"type": "track", "event": "Consent Updated", "properties": properties})
 
@@ -464,31 +483,38 @@ class _Log:
         if roll >= 90 and self._model.rows["messages"]:
             return "outcome", self._outcome()
         body: dict[str, Any] = self._who() | {"occurred_at": self._occurred(), "context": {}}
-        if roll < 57:
+        if roll < 60:
             name = _pick(c, [*EVENTS, *EVENTS, "Order Completed", "Ping"])
             return "call", body | {"type": "track", "event": name, "properties": self._properties(name)}
-        if roll < 68:
+        if roll < 70:
             return "call", body | {"type": "identify", "traits": body.get("traits", {}) | self._sent()}
         if roll < 78:
-            return "call", body | {"type": "track", "event": "Consent Updated", "properties": self._statement()}
+            return "call", self._statement(body)
         if roll < 83:
-            known = [f"a{c.below(9)}", f"b{c.below(5)}", "0000", f"u{c.below(self._people)}"]
+            t = self._town
+            known = [f"a{t}{c.below(9)}", f"b{t}{c.below(5)}", "0000", f"u{t}{c.below(self._people)}"]
             return "call", body | {"type": "alias", "previousId": _pick(c, known)}
         if roll < 88:
             return "call", body | self._withdrawal()
         return "call", body | {"type": _pick(c, ["page", "screen", "group"]), "properties": {"name": "home"}}
 
-    def _statement(self) -> dict[str, Any]:
-        return {
+    def _statement(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Of consent; sometimes the contrary of the last one, said of the same instant."""
+        last = self._statements.get(self._town)
+        if last is not None and _chance(self._c, 15):
+            return last | {"properties": last["properties"] | {"granted": last["properties"]["granted"] is not True}}
+        said = {
             "purpose": _pick(self._c, ["marketing", "marketing", "newsletter"]),
             "channel": _pick(self._c, ["email", "email", "sms"]),
             "granted": _pick(self._c, [True, True, True, True, False, "true", "perhaps", None]),
         }
+        self._statements[self._town] = body | {"type": "track", "event": "Consent Updated", "properties": said}
+        return self._statements[self._town]
 
     def _who(self) -> dict[str, Any]:
         c, n = self._c, self._c.below(self._people)
-        style, anonymous = c.below(25), f"a{_pick(c, [n, n, n, n, n, n, c.below(5)])}"
-        who: dict[str, Any] = {"userId": f"u{n}"}
+        style, anonymous = c.below(25), f"a{self._town}{_pick(c, [n, n, n, n, n, n, c.below(5)])}"
+        who: dict[str, Any] = {"userId": f"u{self._town}{n}"}
         if self._apart and 13 <= style < 19:
             style = 10
         if style in (10, 11, 12) or style > 19:
@@ -496,10 +522,10 @@ class _Log:
         elif style in (13, 14, 15):
             who["anonymousId"] = anonymous
         elif style in (16, 17):
-            who = {"anonymousId": anonymous, "traits": {"email": f" U{n}@Example.com"}}
+            who = {"anonymousId": anonymous, "traits": {"email": f" U{self._town}{n}@Example.com"}}
         elif style == 18:
             other = _pick(c, [n, n, n, n, n, n, c.below(self._people)])
-            who["traits"] = {"email": f"u{other}@example.com"}
+            who["traits"] = {"email": f"u{self._town}{other}@example.com"}
         elif style == 19:
             nobody: list[dict[str, Any]] = [{"anonymousId": "visitor"}, {"userId": "NULL"}, {"anonymousId": "bot-7"}, {}]
             who = _pick(c, [*nobody, {"userId": "undefined", "anonymousId": anonymous}])
@@ -539,7 +565,7 @@ class _Log:
         c = self._c
         sent = self._model.rows["messages"]
         message_id, pid, template, *_ = sent[-1 - c.below(min(len(sent), 4))]
-        name = _pick(c, ["Message Sent", "Message Sent", "Message Failed", "Email Opened", "Email Bounced", "Unsubscribed"])
+        name = _pick(c, ["Message Sent", "Message Failed", "Message Failed", "Email Opened", "Email Bounced", "Unsubscribed"])
         properties = {"message_id": message_id, "template": template, "detail": "x"}
         properties |= {"bounce_type": _pick(c, ["soft", "hard"])} if name == "Email Bounced" else {}
         at = self._occurred()

@@ -55,7 +55,9 @@ TABLES: tuple[Table, ...] = (
            "other_pid BIGINT, score DOUBLE", personal=True),
     _table("event", "events", "a record of a person", "offset_",
            "offset_ BIGINT, pid BIGINT, origin_pid BIGINT, type VARCHAR, name VARCHAR, occurred_at TIMESTAMP, "
-           "recorded_at TIMESTAMP, source VARCHAR, message_id VARCHAR, properties VARCHAR, traits VARCHAR", personal=True),
+           "recorded_at TIMESTAMP, source VARCHAR, message_id VARCHAR", personal=True),
+    _table("event_payload", "events", "what a record said, as JSON: properties and traits", "offset_",
+           "offset_ BIGINT, properties VARCHAR, traits VARCHAR", personal=True),
     _table("unidentified", "identity", "a record without any usable identifier", "offset_",
            "offset_ BIGINT, recorded_at TIMESTAMP, name VARCHAR, reason VARCHAR"),
     _table("trait_value", "profiles", "a value sent (or set) for a trait of a person", "applied_at wave trait pid",

@@ -10,6 +10,11 @@ from cadenza.sql.step import Script, Step, case_on, column, sql, text
 
 _SCRIPT = Script.beside(__file__, "effects")
 
+_PAYLOAD = """
+SELECT y.offset_, CAST(y.properties AS JSON) AS properties FROM event_payload AS y
+WHERE y.offset_ >= (SELECT min(entry_offset) FROM w_verdict) AND y.offset_ <= (SELECT max(entry_offset) FROM w_verdict)
+UNION ALL SELECT offset_, CAST(properties AS JSON) FROM t_payload
+"""
 Sends = frozenset[tuple[int, int]]
 
 
@@ -27,7 +32,8 @@ def _messages(program: Program, sends: Sends) -> Step:
         arms.append((text(name), context))
     joins = []
     if entry:
-        joins = [exp.Join(this=exp.alias_(exp.to_table("event"), "v", table=True), side="LEFT", on=sql("v.offset_ = d.entry_offset").copy())]
+        payload = sql(_PAYLOAD).copy().subquery("v")
+        joins = [exp.Join(this=payload, side="LEFT", on=sql("v.offset_ = d.entry_offset").copy())]
     return _SCRIPT.step("message", context=case_on(column("template", "d"), arms, text("{}")), entry=joins)
 
 
@@ -47,8 +53,14 @@ def _context(program: Program, name: str) -> tuple[exp.Expression, bool]:
     pairs.append("'person': {'id': 'p_' || CAST(d.pid AS VARCHAR)}")
     pairs.append("'message': {'id': printf('%016x', d.eid) || '-' || left(md5(s.path), 8)}")
     if entry:
-        pairs.append("'entry': CAST(v.properties AS JSON)")
+        shown = sorted({v[1] for v in program.variables[name] if v[0] == "entry" and len(v) > 1})
+        parts = ", ".join(f"'{_quoted(p)}': json_extract(v.properties, '$.\"{_quoted(p)}\"')" for p in shown)
+        pairs.append(f"'entry': {{{parts}}}" if parts else "'entry': CAST(v.properties AS JSON)")
     return sql("to_json({" + ", ".join(pairs) + "})").copy(), entry
+
+
+def _quoted(name: str) -> str:
+    return name.replace("'", "''")
 
 
 def _value(program: Program, trait: str) -> str:

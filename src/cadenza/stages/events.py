@@ -78,9 +78,14 @@ def _queue(program: Program, carried: bool) -> list[Step]:
     ]
     steps = [_SCRIPT.step("t_carried")] if carried else []
     return [
-        *steps, _SCRIPT.step("t_queue", paths=exp.Array(expressions=[text(k) for k in keys]), columns=columns),
-        _SCRIPT.step("t_done"),
+        *steps, _SCRIPT.step("t_extract", paths=exp.Array(expressions=[text(k) for k in keys])),
+        _SCRIPT.step("t_queue", columns=columns), _SCRIPT.step("t_payload"), _SCRIPT.step("t_done"),
     ]  # fmt: skip
+
+
+def extracted() -> str:
+    """The statement that drops the extraction once identifiers and traits are taken from it."""
+    return "DROP TABLE IF EXISTS t_extract"
 
 
 def items(program: Program) -> Step:
@@ -121,7 +126,7 @@ def passive(owners: exp.Expression) -> list[Step]:
 
 def carry(had: bool, leave: bool) -> list[Step]:
     """Keep what was not processed. ``had``: something was carried over before; ``leave``: something is left."""
-    steps = [_SCRIPT.step("carry_clear")] if had else []
+    steps = [_SCRIPT.step("payload"), *([_SCRIPT.step("carry_clear")] if had else [])]
     return [*steps, _SCRIPT.step("carry_over")] if leave else steps
 
 

@@ -2,28 +2,41 @@
 -- The records of this tick as they were read from the log.
 CREATE OR REPLACE TEMP TABLE t_raw (offset_ BIGINT, recorded_us BIGINT, kind VARCHAR, source VARCHAR, message_id VARCHAR, body VARCHAR);
 
+-- name: t_extract
+-- The records of this tick and those carried over, every path of interest extracted in one pass.
+CREATE OR REPLACE TEMP TABLE t_extract AS
+SELECT r.offset_, r.recorded_at, r.kind, r.source, r.message_id,
+  json_extract_string(r.body, :paths) AS s, json_extract(r.body, :paths) AS j
+FROM (
+  SELECT offset_, make_timestamp(recorded_us) AS recorded_at, kind, source, message_id, body FROM t_raw
+  UNION ALL SELECT offset_, recorded_at, kind, source, message_id, body FROM pending
+) AS r;
+
 -- name: t_queue
--- The records of this tick and those carried over, every declared property typed, extracted once.
+-- Every declared property typed, in the order of the log.
 CREATE OR REPLACE TEMP TABLE t_queue AS
 SELECT x.offset_, x.recorded_at, x.kind, x.source, x.message_id, list_extract(x.s, 1) AS type,
   CASE list_extract(x.s, 1) WHEN 'track' THEN list_extract(x.s, 2) WHEN 'page' THEN 'Page Viewed' WHEN 'screen' THEN 'Screen Viewed' END AS name,
   least(make_timestamp(TRY_CAST(list_extract(x.s, 3) AS BIGINT)), x.recorded_at) AS occurred_at,
-  list_extract(x.j, 4) AS properties, list_extract(x.j, 5) AS traits, x.s, x.j, :columns
-FROM (
-  SELECT r.offset_, r.recorded_at, r.kind, r.source, r.message_id,
-    json_extract_string(r.body, :paths) AS s, json_extract(r.body, :paths) AS j
-  FROM (
-    SELECT offset_, make_timestamp(recorded_us) AS recorded_at, kind, source, message_id, body FROM t_raw
-    UNION ALL SELECT offset_, recorded_at, kind, source, message_id, body FROM pending
-  ) AS r
-) AS x;
+  list_extract(x.j, 5) IS NOT NULL AS has_traits, :columns
+FROM t_extract AS x ORDER BY x.offset_;
+
+-- name: t_payload
+-- What the records said, kept aside: only templates and people read it.
+CREATE OR REPLACE TEMP TABLE t_payload AS
+SELECT x.offset_, CAST(list_extract(x.j, 4) AS VARCHAR) AS properties, CAST(list_extract(x.j, 5) AS VARCHAR) AS traits
+FROM t_extract AS x WHERE list_extract(x.j, 4) IS NOT NULL OR list_extract(x.j, 5) IS NOT NULL ORDER BY x.offset_;
+
+-- name: payload
+-- The payloads of the processed records are kept.
+INSERT INTO event_payload SELECT y.* FROM t_payload AS y SEMI JOIN t_done AS d ON d.offset_ = y.offset_;
 
 -- name: t_item
 -- The records that can change a decision, each with its lane; processed ones are removed.
 CREATE OR REPLACE TEMP TABLE t_item AS
 SELECT q.offset_, q.recorded_at, coalesce(l.lane, q.offset_) AS lane
 FROM t_queue AS q LEFT JOIN t_lane AS l ON l.offset_ = q.offset_ LEFT JOIN t_known AS k ON k.offset_ = q.offset_
-WHERE coalesce(q.name, '') IN (:reactive) OR q.type NOT IN ('track', 'page', 'screen') OR q.traits IS NOT NULL OR NOT coalesce(k.passive, FALSE);
+WHERE coalesce(q.name, '') IN (:reactive) OR q.type NOT IN ('track', 'page', 'screen') OR q.has_traits OR NOT coalesce(k.passive, FALSE);
 
 -- name: w_next
 -- For every lane its next item: an instant with due timers, or a record; a timer at T comes before a record at T.
@@ -79,8 +92,7 @@ DELETE FROM t_item USING w_rec WHERE w_rec.offset_ = t_item.offset_;
 -- name: event
 -- The records of the wave become events of their persons.
 INSERT INTO event BY NAME
-SELECT q.offset_, r.pid, r.pid AS origin_pid, q.type, q.name, q.occurred_at, q.recorded_at, q.source, q.message_id,
-  CAST(q.properties AS VARCHAR) AS properties, CAST(q.traits AS VARCHAR) AS traits, :columns
+SELECT q.offset_, r.pid, r.pid AS origin_pid, q.type, q.name, q.occurred_at, q.recorded_at, q.source, q.message_id, :columns
 FROM w_rec AS q JOIN w_res AS r ON r.offset_ = q.offset_;
 
 -- name: outcome

@@ -61,7 +61,7 @@ def _value(kind: str, index: int, alias_: bool, index_of: dict[str, int]) -> exp
     if not alias_:
         return own
     user = _trimmed(sql(f"list_extract(q.s, {index_of['userId']})"), "user_id")
-    aliased = all_of([sql("q.type = 'alias'").copy(), exp.NullSafeNEQ(this=value.copy(), expression=user)])
+    aliased = all_of([sql("list_extract(q.s, 1) = 'alias'").copy(), exp.NullSafeNEQ(this=value.copy(), expression=user)])
     return exp.Case(ifs=[exp.If(this=aliased, true=value.copy())])
 
 

@@ -4,7 +4,7 @@ CREATE OR REPLACE TEMP TABLE t_ident AS
 SELECT i.offset_, i.recorded_at, i.type, i.value, min(i.priority) AS priority, bool_and(i.alias) AS alias
 FROM (
   SELECT q.offset_, q.recorded_at, k.type, k.priority, k.alias, :value AS value
-  FROM t_queue AS q CROSS JOIN (VALUES :kinds) AS k(number_, type, priority, alias)
+  FROM t_extract AS q CROSS JOIN (VALUES :kinds) AS k(number_, type, priority, alias)
 ) AS i
 WHERE i.value IS NOT NULL AND (:usable)
 GROUP BY i.offset_, i.recorded_at, i.type, i.value;

@@ -196,13 +196,16 @@ def judge() -> list[Step]:
     return [_SCRIPT.step("w_judged", bucket=_share()), _SCRIPT.step("w_entry")]
 
 
+def count_unqualified() -> Step:
+    """Plain non-qualification, counted by journey, hour and rule."""
+    return _SCRIPT.step("nonqualified")
+
+
 def record_entries(verdicts: frozenset[str]) -> list[Step]:
-    """Rows for the verdicts that occurred: refusals, counts of non-qualification, assignments."""
+    """Rows for the verdicts that occurred: refusals and assignments."""
     steps = []
-    if verdicts - {"enter", "not_qualified"}:
+    if verdicts - {"enter"}:
         steps.append(_SCRIPT.step("refusal"))
-    if "not_qualified" in verdicts:
-        steps.append(_SCRIPT.step("nonqualified"))
     if verdicts & {"enter", "holdout"}:
         steps.append(_SCRIPT.step("assignment", bucket=_share()))
     return steps

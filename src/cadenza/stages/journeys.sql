@@ -35,12 +35,10 @@ CREATE OR REPLACE TEMP TABLE w_judged AS
 SELECT k.pid, k.now, k.offset_, k.jid, k.journey, k.priority, k.arena, k.holdout, k.share_bp, k.limit_s, coalesce(k.key, '') AS key, a.arm AS assigned,
   coalesce(a.arm, CASE WHEN k.holdout IS NULL THEN 'treated' WHEN :bucket < k.share_bp THEN 'holdout' ELSE 'treated' END) AS arm,
   CASE WHEN k.keyed AND k.key IS NULL THEN 'no_key'
-    WHEN k.qualifies IS NULL OR NOT k.qualifies THEN 'not_qualified'
     WHEN k.withheld IS NULL OR k.withheld THEN 'suppressed'
     WHEN coalesce(p.running, FALSE) OR (k.again = 'once' AND p.pid IS NOT NULL) OR (k.again = 'after' AND p.last_at + to_seconds(k.again_s) > k.now) THEN 're_entry'
     WHEN b.pid IS NOT NULL THEN 'priority' END AS reason,
   CASE WHEN k.keyed AND k.key IS NULL THEN 'key'
-    WHEN k.qualifies IS NULL THEN 'when_unknown' WHEN NOT k.qualifies THEN 'when'
     WHEN k.withheld IS NULL OR k.withheld THEN 'unless'
     WHEN coalesce(p.running, FALSE) THEN 'running' WHEN k.again = 'once' AND p.pid IS NOT NULL THEN 'once'
     WHEN k.again = 'after' AND p.last_at + to_seconds(k.again_s) > k.now THEN 'after'
@@ -59,7 +57,7 @@ LEFT JOIN (
 LEFT JOIN (
   SELECT h.holdout, h.pid, min_by(h.arm, (h.ts, h.origin_pid)) AS arm FROM assignment AS h SEMI JOIN w_cand AS d ON d.pid = h.pid GROUP BY h.holdout, h.pid
 ) AS a ON a.pid = k.pid AND a.holdout = k.holdout
-WHERE k.fires;
+WHERE k.fires AND (k.qualifies OR (k.keyed AND k.key IS NULL));
 
 -- name: w_entry
 -- In an arena the best candidate that is not held out enters; those behind it are refused.
@@ -76,12 +74,13 @@ FROM (
 -- Every refusal is a row.
 INSERT INTO refusal
 SELECT pid, jid, now, key, verdict, CASE verdict WHEN 'priority' THEN arena WHEN 'holdout' THEN holdout ELSE rule END, offset_
-FROM w_entry WHERE verdict NOT IN ('enter', 'not_qualified');
+FROM w_entry WHERE verdict <> 'enter';
 
 -- name: nonqualified
 -- Plain non-qualification is counted.
 INSERT INTO nonqualified
-SELECT jid, date_trunc('hour', now), rule, count(*) FROM w_entry WHERE verdict = 'not_qualified' GROUP BY ALL;
+SELECT jid, date_trunc('hour', now), CASE WHEN qualifies IS NULL THEN 'when_unknown' ELSE 'when' END, count(*)
+FROM w_cand WHERE fires AND NOT (keyed AND key IS NULL) AND (qualifies IS NULL OR NOT qualifies) GROUP BY ALL;
 
 -- name: assignment
 -- The first assignment of a unit under a holdout.

@@ -86,7 +86,6 @@ def _property(project: Project, name: str) -> exp.Expression:
     """The amount under a property: its typed column when a contract declares it, else out of the JSON."""
     if any(name in c.properties and c.properties[name].type in _SCALARS for c in project.contracts):
         return exp.TryCast(this=step.column(f"p_{name}", "e"), to=exp.DataType.build(_AMOUNT))
-    text = exp.func(
-        "json_extract_string", exp.column("properties", table="e"), step.text(f'$."{name}"'), dialect=step.DIALECT
-    )
+    stored = step.sql("(SELECT y.properties FROM event_payload AS y WHERE y.offset_ = e.offset_)").copy()
+    text = exp.func("json_extract_string", stored, step.text(f'$."{name}"'), dialect=step.DIALECT)
     return exp.TryCast(this=text, to=exp.DataType.build(_AMOUNT))

@@ -3,7 +3,7 @@
 CREATE OR REPLACE TEMP TABLE t_trait AS
 SELECT v.offset_, v.trait, v.value FROM (
   SELECT q.offset_, k.trait, :value AS value, :converts AS converts
-  FROM t_queue AS q CROSS JOIN (VALUES :traits) AS k(trait) WHERE q.traits IS NOT NULL
+  FROM t_extract AS q CROSS JOIN (VALUES :traits) AS k(trait) WHERE list_extract(q.j, 5) IS NOT NULL
 ) AS v WHERE v.value IS NOT NULL AND v.converts;
 
 -- name: trait_value

@@ -275,7 +275,7 @@ def run(*, host: str = "127.0.0.1", port: int = PORT, on: OnProject = _HERE) -> 
     return EXIT_OK
 
 
-def _serve(workspace: Workspace, terminal: Terminal, host: str, port: int, ready) -> None:
+def _serve(workspace: Workspace, terminal: Terminal, host: str, port: int, ready: Callable[[str], None]) -> None:
     server = Server(workspace, Settings(host=host, port=port, token=os.environ.get(TOKEN_VARIABLE) or None))
     server.run(ready)
     terminal.say("Stopped; everything accepted is in the log.")

@@ -81,6 +81,9 @@ class _CollectApp:
             return
         except _Answered as refusal:
             body, answer = b"", refusal
+        except CadenzaError as error:
+            # Ours, not the client's: a secret that is not set, for example. It may send again.
+            body, answer = b"", _Answered(503, "unavailable", str(error), _RETRY_UNAVAILABLE_S)
         # A client that hung up before its answer sends again; the server's complaint about it helps nobody.
         with contextlib.suppress(OSError, RuntimeError):
             if answer is None:

@@ -17,6 +17,8 @@ from cadenza.runtime.explain.views import MessageView, NotQualifiedView, Passage
 
 WIDTH = 100
 """Columns of the plain text."""
+_SHOWN = 3
+"""Times without qualification that are written out; the JSON has more."""
 
 
 def explanation_text(explanation: Explanation, width: int = WIDTH) -> str:
@@ -37,7 +39,7 @@ def render_explanation(explanation: Explanation) -> list[RenderableType]:
         parts.append(Text(f"{x.asked} was merged into {x.person}."))
     parts += [Text(), _identity(x), *_profile(x)]
     parts.append(Text("Journeys" if x.journey is None else f"Journey {x.journey}", style="bold"))
-    told = [*(_passage(p) for p in x.passages), *_refusals(x), *(_not_qualified(n) for n in x.not_qualified), *_assignments(x)]
+    told = [*(_passage(p) for p in x.passages), *_refusals(x), *_unanswered(x), *_assignments(x)]
     return [*parts, *(told or [_line("Nothing triggered a journey for this person.")])]
 
 
@@ -83,7 +85,9 @@ def _profile(x: Explanation) -> Iterator[RenderableType]:
         table = _table("purpose", "channel", "says", "in force", "proof", "at")
         for c in x.consents:
             proof = ", ".join(part for part in (_record(c.offset), c.source, c.text_version) if part)
-            table.add_row(c.purpose, c.channel, "yes" if c.granted else "no", "yes" if c.in_force else "-", proof, _at(c.at))
+            table.add_row(
+                c.purpose, c.channel, "yes" if c.granted else "no", "yes" if c.in_force else "-", proof, _at(c.at)
+            )
         yield _titled("Consent", table)
     else:
         yield Group(Text("Consent", style="bold"), _line("No statement: every purpose and channel is denied.\n"))
@@ -101,27 +105,26 @@ def _profile(x: Explanation) -> Iterator[RenderableType]:
 
 def _origin(trait: TraitView) -> Iterator[str]:
     if not trait.counted:
-        sent = [_source(s) for s in trait.sent]
-        yield "; before: ".join(sent) if sent else f"nothing sent yet ({trait.definition})"
+        yield from (f"before: {s.value}, {_source(s)}" if n else _source(s) for n, s in enumerate(trait.sent))
+        if not trait.sent:
+            yield f"nothing sent yet ({trait.definition})"
     for counted in trait.counted:
         yield f"{counted.text}: {counted.events:,} event{'' if counted.events == 1 else 's'}"
-        for position, source in enumerate(counted.shown):
-            if position == 3 and counted.events > len(counted.shown):
-                yield f"  ... {counted.events - len(counted.shown):,} more ..."
-            yield f"  {_source(source)}"
+        ends = counted.shown if len(counted.shown) <= 2 else (counted.shown[0], counted.shown[-1])
+        for word, source in zip(("first", "last") if len(ends) == 2 else ("one",), ends, strict=False):
+            value = f"{source.value}, " if source.value is not None else ""
+            yield f"  {word}: {value}record {source.offset}, {_at(source.at)}"
 
 
 def _source(source: SourceView) -> str:
-    value = f"{source.value} by " if source.value is not None else ""
-    origin = f" from {source.source}" if source.source else ""
-    return f"{value}{source.what}{origin}, {_record(source.offset) if source.offset is not None else 'no record'}, {_at(source.at)}"
+    """The record or step that a value came with."""
+    by = f"{source.what} record {source.offset}" if source.offset is not None else source.what
+    return f"{by}, {_at(source.at)}"
 
 
 def _passage(p: PassageView) -> RenderableType:
     key = f" (key {p.key})" if p.key else ""
-    lines: list[RenderableType] = [
-        _line(f"{p.journey}{key}: entered {_at(p.entered_at)} by {p.trigger}", style="bold")
-    ]
+    lines: list[RenderableType] = [_line(f"{p.journey}{key}: entered {_at(p.entered_at)} by {p.trigger}", style="bold")]
     lines += [_line(f"{_at(m.at)}  {m.words}", 4) for m in p.moves]
     for message in p.messages:
         lines += _message(message)
@@ -154,13 +157,22 @@ def _refusals(x: Explanation) -> Iterator[RenderableType]:
         )  # fmt: skip
 
 
+def _unanswered(x: Explanation) -> Iterator[RenderableType]:
+    latest = x.not_qualified[-_SHOWN:]
+    if x.not_qualified_n > len(latest):
+        yield Group(_line(f"Not qualified {x.not_qualified_n:,} times; the latest {len(latest)}:"), Text())
+    yield from (_not_qualified(n) for n in latest)
+
+
 def _not_qualified(n: NotQualifiedView) -> RenderableType:
     lines: list[RenderableType] = [
-        _line(f"{n.journey}: not qualified {_at(n.at)} after {n.trigger}, {_record(n.offset)}", style="bold"),
+        _line(f"{n.journey}: not qualified {_at(n.at)} after {n.trigger}", style="bold"),
         _line(f"when {n.condition or 'true'}: {n.answer}", 4),
     ]
     for part in n.parts:
-        values = ", ".join(f"{name} = {value if value is not None else 'unknown'}" for name, value in part.values.items())
+        values = ", ".join(
+            f"{name} = {value if value is not None else 'unknown'}" for name, value in part.values.items()
+        )
         lines.append(_line(f"{part.answer:<8} {part.text}" + (f"  ({values})" if values else ""), 6))
     if n.answer == "true":
         lines.append(_line("The history as it is known now qualifies: a merge or a late record changed it since.", 6))

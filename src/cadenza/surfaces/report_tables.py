@@ -208,7 +208,9 @@ def _verdict(comparison: Comparison) -> Iterator[str]:
     """What the comparison says, in sentences; a placebo is never called an effect."""
     lift, ratio = comparison.lift, comparison.sample_ratio
     if lift.difference is not None:
-        interval = f", {lift.level:.0%} interval {amount(lift.low)} to {amount(lift.high)}" if lift.low is not None else ""
+        interval = (
+            f", {lift.level:.0%} interval {amount(lift.low)} to {amount(lift.high)}" if lift.low is not None else ""
+        )
         yield f"Difference per person: {amount(lift.difference)}{interval} ({lift.method})."
     if lift.low is not None:
         yield _reading(comparison)
@@ -228,7 +230,11 @@ def _verdict(comparison: Comparison) -> Iterator[str]:
 def _reading(comparison: Comparison) -> str:
     zero = comparison.lift.covers_zero
     if comparison.kind == "placebo":
-        fits = "The interval covers zero, as chance has it 19 times in 20." if zero else "The interval misses zero, as chance has it once in 20."
+        fits = (
+            "The interval covers zero, as chance has it 19 times in 20."
+            if zero
+            else "The interval misses zero, as chance has it once in 20."
+        )
         return f"Nothing was sent, so the difference is chance. {fits}"
     if comparison.kind == "mixed":
         return "Part of the messages was replayed and reached nobody, so this measures less than the journey."
@@ -261,7 +267,10 @@ def _checks(report: Report) -> Iterator[RenderableType]:
     for check in report.checks:
         if not check.holds:
             parts = " + ".join(f"{part.name} {number(part.n)}" for part in check.parts)
-            yield Text(f"DOES NOT ADD UP  {check.what}: {number(check.left)}, but {parts} = {number(check.right)}", style="bold red")
+            yield Text(
+                f"DOES NOT ADD UP  {check.what}: {number(check.left)}, but {parts} = {number(check.right)}",
+                style="bold red",
+            )
 
 
 def _hints(report: Report) -> Iterator[RenderableType]:

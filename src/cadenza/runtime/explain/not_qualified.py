@@ -21,8 +21,15 @@ from cadenza.sql.step import number, text
 from cadenza.stages import measure
 
 _SCRIPT = step.Script.beside(__file__, "explain")
-MOST = 20
-"""The latest triggers per journey that are derived again."""
+MOST = 10
+"""The latest triggers of a person that are derived again; the others are counted."""
+
+
+class NotQualified(msgspec.Struct, frozen=True):
+    """How many triggers came to nothing, and the latest of them with their reasons (oldest first)."""
+
+    n: int
+    latest: tuple[NotQualifiedView, ...]
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +44,9 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
 def why_not(
     engine: Engine, versions: Sequence[Deployed], pid: int, family: tuple[int, ...], journey: str | None = None
-) -> tuple[NotQualifiedView, ...]:
-    """Every trigger of a person that led to neither an entry nor a refusal (at most the latest ``MOST`` per journey and
-    deployment), with the journey's ``when`` as of then, part by part. ``family``: the person and all merged into it."""
+) -> NotQualified:
+    """The triggers of a person that led to neither an entry nor a refusal; the latest ``MOST`` with the journey's
+    ``when`` as of then, part by part. ``family``: the person and all merged into it. Raises StoreError."""
     triggers = [
         trigger
         for deployment in versions
@@ -48,7 +55,7 @@ def why_not(
         for trigger in _unanswered(engine, deployment, definition, pid, family)
     ]
     ordered = sorted(triggers, key=lambda t: (t.at, t.journey.name))
-    return tuple(_derived(engine, trigger, pid, family) for trigger in ordered)
+    return NotQualified(len(ordered), tuple(_derived(engine, trigger, pid, family) for trigger in ordered[-MOST:]))
 
 
 def _unanswered(
@@ -68,11 +75,17 @@ def _unanswered(
             "triggers_by_event", pid=number(pid), called=text(on.event), journey=text(journey.name),
             condition=measure.condition(deployment.project, on.where),
         )  # fmt: skip
-    found = [(offset, at) for offset, at in engine.query(query.sql) if deployment.holds(offset, at)]
     return [
-        Trigger(journey=journey, project=deployment.project, words=words, offset=offset, at=at)
-        for offset, at in found[-MOST:]
+        Trigger(journey=journey, project=deployment.project, words=_by(words, on.event, offset), offset=offset, at=at)
+        for offset, at in engine.query(query.sql)
+        if deployment.holds(offset, at)
     ]
+
+
+def _by(words: str, event: str | None, offset: int | None) -> str:
+    if offset is None:
+        return f"{words} as time passed"
+    return f"{words}, record {offset}" if event is not None else f"{words} with record {offset}"
 
 
 def _derived(engine: Engine, trigger: Trigger, pid: int, family: tuple[int, ...]) -> NotQualifiedView:

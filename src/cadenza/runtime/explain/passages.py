@@ -38,8 +38,13 @@ def refusals(engine: Engine, pid: int, chosen: exp.Expression) -> tuple[RefusalV
     """Every refusal of a person as a candidate, oldest first."""
     return tuple(
         RefusalView(
-            journey=name, at=at, trigger=_entry(_definition(text), offset, record), offset=offset,
-            reason=reason, rule=rule, words=refused(reason, rule),
+            journey=name,
+            at=at,
+            trigger=_entry(_definition(text), offset, record),
+            offset=offset,
+            reason=reason,
+            rule=rule,
+            words=refused(reason, rule),
         )
         for name, text, at, reason, rule, offset, record in engine.query(
             _SCRIPT.step("refusals", pid=number(pid), chosen=chosen).sql
@@ -78,7 +83,9 @@ class _Story:
     def _move(self, journey: Journey | None, row: tuple[Any, ...]) -> MoveView:
         _, at, cause, _, _, to_path, to_kind, hop, offset, record, since = row
         way = msgspec.json.decode(hop, type=list[str]) if hop else []
-        words = moved(journey, cause, at - since if since else timedelta(), record, way, position(journey, to_path, to_kind))
+        words = moved(
+            journey, cause, at - since if since else timedelta(), record, way, position(journey, to_path, to_kind)
+        )
         return MoveView(at=at, words=words, cause=cause, offset=offset)
 
     def _message(self, journey: Journey | None, row: tuple[Any, ...]) -> MessageView:

@@ -70,7 +70,11 @@ def resolve(engine: Engine, asked: str) -> int:
         forms = ", ".join(f"{found}:{value} (p_{pid})" for found, value, pid in exact)
         raise CadenzaError(f"'{asked}' names {len(holders)} persons.", remedy=f"Say which: {forms}.")
     near = [f"'{value}'" for value, _ in engine.query(_SCRIPT.step("near", value=text(wanted)).sql)]
-    remedy = f"Did you mean {' or '.join(near)}?" if near else "Give p_<number>, a user id, an e-mail address or an anonymous id."
+    remedy = (
+        f"Did you mean {' or '.join(near)}?"
+        if near
+        else "Give p_<number>, a user id, an e-mail address or an anonymous id."
+    )
     raise CadenzaError(f"there is no person '{asked}'.", remedy=remedy)
 
 
@@ -98,6 +102,7 @@ class _Person:
 
     def explanation(self, journey: str | None) -> Explanation:
         versions = deployed(self._engine, self._project, _LATER)
+        unanswered = why_not(self._engine, versions, self._pid, self._family, journey)
         chosen = column("journey", "v").eq(text(journey)) if journey is not None else exp.true()
         return Explanation(
             asked=self._asked, person=f"p_{self._pid}", as_of=self._now, created_at=self._ours("born")[0][0],
@@ -106,7 +111,7 @@ class _Person:
             suppressions=self._suppressions(), memberships=self._memberships(), journey=journey,
             passages=passages(self._engine, self._pid, chosen),
             refusals=refusals(self._engine, self._pid, chosen),
-            not_qualified=why_not(self._engine, versions, self._pid, self._family, journey),
+            not_qualified_n=unanswered.n, not_qualified=unanswered.latest,
             assignments=self._assignments(versions, journey),
         )  # fmt: skip
 
@@ -176,10 +181,8 @@ class _Person:
     def _sent(self) -> dict[str, list[SourceView]]:
         found: dict[str, list[SourceView]] = {}
         for trait, value, at, cause, offset, kind, name, source in self._mine("sent_values"):
-            what = "set by a journey" if cause == "journey" else name or kind or "record"
-            found.setdefault(trait, []).append(
-                SourceView(what=what, at=at, offset=offset, value=value, source=source)
-            )
+            what = "set by a journey" if cause == "journey" else name or kind or "call"
+            found.setdefault(trait, []).append(SourceView(what=what, at=at, offset=offset, value=value, source=source))
         return found
 
     def _counted(self, trait: TraitDefinition) -> tuple[CountedView, ...]:

@@ -11,7 +11,7 @@ class _View(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the structs below."""
 
 
-class IdentifierView(_View, kw_only=True):
+class IdentifierView(_View, frozen=True, kw_only=True):
     """An identifier the person holds, and the link that brought it: rule, record (log offset), time."""
 
     type: str
@@ -21,7 +21,7 @@ class IdentifierView(_View, kw_only=True):
     at: datetime | None
 
 
-class MergeView(_View, kw_only=True):
+class MergeView(_View, frozen=True, kw_only=True):
     """A merge: ``absorbed`` became part of ``survivor``, proved by the record at ``offset`` and its identifier."""
 
     at: datetime
@@ -31,7 +31,7 @@ class MergeView(_View, kw_only=True):
     identifier: str | None
 
 
-class SourceView(_View, kw_only=True):
+class SourceView(_View, frozen=True, kw_only=True):
     """A record, or a journey's step, that a value comes from."""
 
     what: str
@@ -41,7 +41,7 @@ class SourceView(_View, kw_only=True):
     source: str | None = None
 
 
-class CountedView(_View, kw_only=True):
+class CountedView(_View, frozen=True, kw_only=True):
     """One aggregate of a computed trait: its text, how many events it counts, the first and last few of them."""
 
     text: str
@@ -49,7 +49,7 @@ class CountedView(_View, kw_only=True):
     shown: tuple[SourceView, ...]
 
 
-class TraitView(_View, kw_only=True):
+class TraitView(_View, frozen=True, kw_only=True):
     """A trait: its value now (text), and where that comes from: values sent (latest first), or events counted."""
 
     name: str
@@ -60,7 +60,7 @@ class TraitView(_View, kw_only=True):
     counted: tuple[CountedView, ...] = ()
 
 
-class ConsentView(_View, kw_only=True):
+class ConsentView(_View, frozen=True, kw_only=True):
     """An explicit statement of consent and its proof; ``in_force``: it decides now."""
 
     purpose: str
@@ -73,7 +73,7 @@ class ConsentView(_View, kw_only=True):
     text_version: str | None
 
 
-class SuppressionView(_View, kw_only=True):
+class SuppressionView(_View, frozen=True, kw_only=True):
     """A reason not to use a channel, and the record that gave it."""
 
     channel: str
@@ -82,7 +82,7 @@ class SuppressionView(_View, kw_only=True):
     offset: int | None
 
 
-class MembershipView(_View, kw_only=True):
+class MembershipView(_View, frozen=True, kw_only=True):
     """A stay in a segment; ``until`` None: still in."""
 
     segment: str
@@ -92,7 +92,7 @@ class MembershipView(_View, kw_only=True):
     left_by: str | None
 
 
-class MoveView(_View, kw_only=True):
+class MoveView(_View, frozen=True, kw_only=True):
     """One move of an enrollment, in words. ``offset``: the record that caused it, None for time."""
 
     at: datetime
@@ -101,7 +101,7 @@ class MoveView(_View, kw_only=True):
     offset: int | None
 
 
-class VerdictView(_View, kw_only=True):
+class VerdictView(_View, frozen=True, kw_only=True):
     """A verdict on a candidate message, with its rule and evidence. ``words`` say it in a sentence."""
 
     at: datetime
@@ -113,7 +113,7 @@ class VerdictView(_View, kw_only=True):
     evidence: dict[str, str]
 
 
-class DeliveryView(_View, kw_only=True):
+class DeliveryView(_View, frozen=True, kw_only=True):
     """What delivery reported, or a cancellation."""
 
     at: datetime
@@ -121,7 +121,7 @@ class DeliveryView(_View, kw_only=True):
     detail: str | None
 
 
-class MessageView(_View, kw_only=True):
+class MessageView(_View, frozen=True, kw_only=True):
     """A candidate message: where it arose, every verdict in order, and what became of it.
 
     ``outcome``: sent, dropped, withdrawn (the journey ended first) or waiting. ``replayed``: decided to be sent while
@@ -137,7 +137,7 @@ class MessageView(_View, kw_only=True):
     deliveries: tuple[DeliveryView, ...]
 
 
-class PassageView(_View, kw_only=True):
+class PassageView(_View, frozen=True, kw_only=True):
     """One enrollment. ``offset``: the record that started it, None for time. ``position`` and ``wakes_at`` while it
     lives; ``ended_at``, ``ended_by`` (the record's name, None for time) and ``reason`` after."""
 
@@ -156,7 +156,7 @@ class PassageView(_View, kw_only=True):
     reason: str | None
 
 
-class RefusalView(_View, kw_only=True):
+class RefusalView(_View, frozen=True, kw_only=True):
     """A time the person was a candidate and did not enter."""
 
     journey: str
@@ -168,7 +168,7 @@ class RefusalView(_View, kw_only=True):
     words: str
 
 
-class PartView(_View, kw_only=True):
+class PartView(_View, frozen=True, kw_only=True):
     """One part of a condition and what it gave: true, false or unknown; ``values``: the traits it reads, as then."""
 
     text: str
@@ -176,7 +176,7 @@ class PartView(_View, kw_only=True):
     values: dict[str, str | None]
 
 
-class NotQualifiedView(_View, kw_only=True):
+class NotQualifiedView(_View, frozen=True, kw_only=True):
     """A trigger that led to neither entry nor refusal, re-derived: the condition as of that instant, part by part."""
 
     journey: str
@@ -188,7 +188,7 @@ class NotQualifiedView(_View, kw_only=True):
     parts: tuple[PartView, ...]
 
 
-class AssignmentView(_View, kw_only=True):
+class AssignmentView(_View, frozen=True, kw_only=True):
     """The arm of the person under a holdout: bucket 0..9999 against the share in basis points."""
 
     holdout: str
@@ -200,17 +200,9 @@ class AssignmentView(_View, kw_only=True):
     in_force: bool
 
 
-class JourneyCount(_View, kw_only=True):
-    """Candidates of a journey that did not qualify, over everyone, by rule."""
-
-    journey: str
-    rule: str
-    n: int
-
-
-class Explanation(_View, kw_only=True):
+class Explanation(_View, frozen=True, kw_only=True):
     """Everything known of one person as of ``as_of``. ``asked`` is what was looked up; ``absorbed`` are the ids
-    that were merged into ``person``."""
+    that were merged into ``person``; ``not_qualified`` are the latest of ``not_qualified_n``."""
 
     asked: str
     person: str
@@ -227,5 +219,6 @@ class Explanation(_View, kw_only=True):
     journey: str | None
     passages: tuple[PassageView, ...]
     refusals: tuple[RefusalView, ...]
+    not_qualified_n: int
     not_qualified: tuple[NotQualifiedView, ...]
     assignments: tuple[AssignmentView, ...]

@@ -41,8 +41,7 @@ class Comparisons:
         self._before = before
         bounds = [EPOCH, FOREVER] if live_from is None else [EPOCH, min(live_from, FOREVER), FOREVER]
         self._spans = [
-            measure.Span(since=since, until=until, before=before)
-            for since, until in itertools.pairwise(bounds)
+            measure.Span(since=since, until=until, before=before) for since, until in itertools.pairwise(bounds)
         ]
 
     def of(self, journey: Journey) -> tuple[Comparison, ...]:

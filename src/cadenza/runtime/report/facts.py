@@ -99,9 +99,7 @@ def report(
     return msgspec.structs.replace(bare, hints=hints(bare, project))
 
 
-def units(
-    engine: Engine, project: Project, journey: str, as_of: datetime | None = None
-) -> list[tuple[int, float]]:
+def units(engine: Engine, project: Project, journey: str, as_of: datetime | None = None) -> list[tuple[int, float]]:
     """(person, outcome metric) of every unit of a journey's holdout, both arms, whose window is over at
     ``as_of``; by person. Raises CadenzaError when the journey is unknown or has no holdout."""
     definition = {j.name: j for j in project.journeys}.get(journey)

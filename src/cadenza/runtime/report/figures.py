@@ -22,7 +22,7 @@ class Count(msgspec.Struct, frozen=True):
     n: int
 
 
-class Quarantined(_Figures, kw_only=True):
+class Quarantined(_Figures, frozen=True, kw_only=True):
     """Refused records of one source for one reason, from the log."""
 
     source: str
@@ -30,14 +30,14 @@ class Quarantined(_Figures, kw_only=True):
     n: int
 
 
-class LogCounts(_Figures, kw_only=True):
+class LogCounts(_Figures, frozen=True, kw_only=True):
     """What the ledger knows and the store does not: duplicates and quarantined records."""
 
     duplicates: int = 0
     quarantined: tuple[Quarantined, ...] = ()
 
 
-class People(_Figures, kw_only=True):
+class People(_Figures, frozen=True, kw_only=True):
     """Living persons; identified ones hold an identifier other than an anonymous id."""
 
     living: int
@@ -46,7 +46,7 @@ class People(_Figures, kw_only=True):
     merged: int
 
 
-class SegmentFigures(_Figures, kw_only=True):
+class SegmentFigures(_Figures, frozen=True, kw_only=True):
     """Members at the report's instant, and persons who were ever in."""
 
     name: str
@@ -54,7 +54,7 @@ class SegmentFigures(_Figures, kw_only=True):
     ever: int
 
 
-class MessageFigures(_Figures, kw_only=True):
+class MessageFigures(_Figures, frozen=True, kw_only=True):
     """Candidate messages of a journey and what became of them. ``deferred`` counts messages put off at least
     once, by reason; they are also in exactly one of the others. ``withdrawn``: the journey ended first."""
 
@@ -68,7 +68,7 @@ class MessageFigures(_Figures, kw_only=True):
     reactions: tuple[Count, ...] = ()
 
 
-class ArmFigures(_Figures, kw_only=True):
+class ArmFigures(_Figures, frozen=True, kw_only=True):
     """One arm of a comparison: units whose window is over, and the sum of their metric."""
 
     arm: Literal["treated", "holdout"]
@@ -78,7 +78,7 @@ class ArmFigures(_Figures, kw_only=True):
     incomplete: int = 0
 
 
-class Comparison(_Figures, kw_only=True):
+class Comparison(_Figures, frozen=True, kw_only=True):
     """Treated against holdout on the journey's outcome metric.
 
     ``placebo``: the messages were replayed and reached nobody, so the difference is chance and never an effect.
@@ -99,7 +99,7 @@ class Comparison(_Figures, kw_only=True):
     sample_ratio: RatioCheck | None
 
 
-class JourneyFigures(_Figures, kw_only=True):
+class JourneyFigures(_Figures, frozen=True, kw_only=True):
     """One journey, all its versions. ``candidates`` is counted from triggers, not from what became of them."""
 
     name: str
@@ -113,7 +113,7 @@ class JourneyFigures(_Figures, kw_only=True):
     comparisons: tuple[Comparison, ...]
 
 
-class Check(_Figures, kw_only=True):
+class Check(_Figures, frozen=True, kw_only=True):
     """Two ways of counting the same thing. ``parts`` are what the right side is the sum of."""
 
     what: str
@@ -130,14 +130,14 @@ def check(what: str, left: int, **parts: int) -> Check:
     return Check(what=what, left=left, right=right, holds=left == right, parts=counts)
 
 
-class Hint(_Figures, kw_only=True):
+class Hint(_Figures, frozen=True, kw_only=True):
     """A next step and the fact that calls for it."""
 
     fact: str
     todo: str
 
 
-class Report(_Figures, kw_only=True):
+class Report(_Figures, frozen=True, kw_only=True):
     """Everything `cadenza report` shows, cut at ``as_of`` (naive UTC)."""
 
     project: str

@@ -1,0 +1,82 @@
+"""Faults to plant in the engine, to see that the comparison with the reference model finds them.
+
+Each names the rule of ``docs/explanation/semantics.md`` that it breaks and where the engine keeps that rule. Who wires
+them gives each a rewriting of the stage's SQL (or of the constant) and runs ``test_engine_agrees`` over ``SEEDS``; a
+fault that no seed finds means that the worlds are too tame, not that the fault is harmless.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to get wrong. ``room``: the engine's room that has the rule; ``shows_in``: the first kinds of row
+    (of ``Model.observations()``) in which a world may show it."""
+
+    name: str
+    rule: str
+    room: str
+    wrong: str
+    shows_in: tuple[str, ...]
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(name="window_closed_at_the_start", rule="Time: windows count (now - within, now]", room="sql/expression.py aggregate()",
+          wrong="occurred_at + within >= now instead of > now", shows_in=("memberships", "enrollments")),
+    Fault(name="check_at_forgets_older_than", rule="9 check_at", room="stages/segments", wrong="only windows of aggregates set check_at",
+          shows_in=("memberships",)),
+    Fault(name="merge_keeps_the_latest", rule="2 merge", room="stages/identity", wrong="the latest entered_at stays, the earliest ends merged",
+          shows_in=("ends", "enrollments")),
+    Fault(name="merge_triggers", rule="2 merge: never a trigger", room="stages/identity, stages/journeys",
+          wrong="an entered row with cause merged makes a candidate", shows_in=("enrollments", "refusals")),
+    Fault(name="survivor_is_the_largest", rule="1 identity: the smallest pid", room="stages/identity", wrong="max(pid) survives",
+          shows_in=("identifiers",)),
+    Fault(name="email_keeps_its_case", rule="1 identity: trimmed and lower-cased", room="stages/events, identifiers of a record",
+          wrong="the e-mail address is compared as sent", shows_in=("identifiers",)),
+    Fault(name="tie_grants_consent", rule="5 consent: if several share it, granted only if all grant", room="stages/profiles",
+          wrong="bool_or instead of bool_and over the latest statements", shows_in=("decisions", "memberships")),
+    Fault(name="late_statement_wins", rule="5 consent: greatest occurred_at", room="stages/profiles", wrong="the last one recorded is in force",
+          shows_in=("decisions", "memberships")),
+    Fault(name="late_trait_wins", rule="4 traits: greatest (occurred_at, offset)", room="stages/profiles", wrong="the last one recorded is the value",
+          shows_in=("traits",)),
+    Fault(name="exits_after_steps", rule="10.1 before 10.4", room="stages/journeys", wrong="goal and disqualified are looked at after going on",
+          shows_in=("transitions", "ends")),
+    Fault(name="disqualified_before_goal", rule="10.1 in that order", room="stages/journeys", wrong="disqualified is asked first", shows_in=("ends",)),
+    Fault(name="null_takes_otherwise", rule="Branch: NULL takes unknown", room="stages/journeys, hops", wrong="a NULL arm is treated as FALSE",
+          shows_in=("transitions",)),
+    Fault(name="record_before_timer", rule="Time: a timer due at T comes before a record recorded at T", room="runtime/wave.py",
+          wrong="at one instant the record is the first item", shows_in=("transitions", "ends")),
+    Fault(name="arrival_sees_the_event", rule="10.4: event(...) taken as FALSE on arrival", room="stages/journeys, hops",
+          wrong="a wait_for reached in this item is matched by the item's event", shows_in=("transitions",)),
+    Fault(name="holdout_bucket_off", rule="10.2 holdout: bucket < share_bp", room="stages/journeys", wrong="bucket <= share_bp / 2", shows_in=("assignments",)),
+    Fault(name="re_entry_counts_from_the_exit", rule="10.2: entered_at + again_after > now", room="stages/journeys",
+          wrong="the end's ts + again_after", shows_in=("refusals", "enrollments")),
+    Fault(name="overdue_blocks_re_entry", rule="10.2: not overdue in (1)", room="stages/journeys", wrong="an overdue enrollment counts as running",
+          shows_in=("refusals",)),
+    Fault(name="priority_tie_lets_in", rule="10.2 arena: at least as high", room="stages/journeys", wrong="> instead of >=", shows_in=("refusals", "enrollments")),
+    Fault(name="supersedes_across_arenas", rule="10.3: in its arena", room="stages/journeys", wrong="the arena is not compared", shows_in=("ends",)),
+    Fault(name="wait_outlives_the_limit", rule="10.4: never later than entered_at + time_limit", room="stages/journeys",
+          wrong="wake_at is not clamped", shows_in=("enrollments", "ends")),
+    Fault(name="suppress_unknown_lets_through", rule="11: suppress TRUE or NULL", room="stages/governance", wrong="NULL is let through", shows_in=("decisions",)),
+    Fault(name="transactional_asks_consent", rule="11: transactional is sent", room="stages/governance", wrong="consent is asked of every class",
+          shows_in=("decisions",)),
+    Fault(name="quiet_hours_one_hour_off_in_summer", rule="11 quiet hours, exact across daylight saving", room="stages/governance, tz_rule",
+          wrong="until uses the offset at now, not the one at until", shows_in=("decisions",)),
+    Fault(name="cap_off_by_one", rule="11 caps: a cap is full at its limit", room="stages/governance", wrong="count > limit instead of >=", shows_in=("decisions", "messages")),
+    Fault(name="cap_window_closed_at_the_start", rule="11 caps: (now - per, now]", room="stages/governance", wrong="planned_at >= now - per",
+          shows_in=("decisions",)),
+    Fault(name="all_candidates_at_once", rule="11 caps: only the first is decided in this item", room="stages/governance",
+          wrong="every candidate is decided against the same count", shows_in=("decisions", "messages")),
+    Fault(name="deadline_from_the_last_deferral", rule="11: first due is when it first arrived", room="stages/governance",
+          wrong="due_since is moved by a deferral", shows_in=("decisions",)),
+    Fault(name="failed_messages_count", rule="11 caps: not failed", room="stages/governance", wrong="failed messages fill the cap", shows_in=("decisions",)),
+    Fault(name="completed_cancels", rule="10.5: goal, disqualified, superseded, time limit", room="stages/effects",
+          wrong="completed cancels what was not handed over", shows_in=("cancellations",)),
+    Fault(name="replay_is_delivered", rule="messages planned while history is replayed are not deliverable", room="stages/effects",
+          wrong="deliverable is always true", shows_in=("messages",)),
+)  # fmt: skip
+SEEDS = range(200, 230)
+"""Worlds in which every fault should show at least once; the worlds of the agreement test are others."""
