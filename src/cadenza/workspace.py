@@ -40,7 +40,7 @@ from cadenza.runtime.explain import Explanation, explain
 from cadenza.runtime.export import Exported, export
 from cadenza.runtime.imports import ImportProgress, ImportReport
 from cadenza.runtime.live import Live
-from cadenza.runtime.plan import Deployed, Plan, apply, plan
+from cadenza.runtime.plan import Deployed, JourneyPlan, Plan, apply, plan
 from cadenza.runtime.rebuild import RebuildReport, rebuild
 from cadenza.runtime.report import Report, report
 from cadenza.runtime.report.figures import JourneyFigures, LogCounts, SegmentFigures
@@ -51,7 +51,8 @@ from cadenza.sql.read_only import read_only
 from cadenza.store.duckdb_engine import DuckEngine
 
 __all__ = [
-    "Collector", "Deliverer", "Deployed", "Explanation", "Exported", "ImportProgress", "ImportReport", "JourneyFigures", "Loaded", "LocalServer",
+    "Collector", "Deliverer", "Deployed", "Explanation", "Exported", "ImportProgress", "ImportReport", "JourneyFigures",
+    "JourneyPlan", "Loaded", "LocalServer",
     "Mailbox", "Member", "OutboxRow", "OutboxState", "Plan", "Progress", "Quarantined", "RebuildReport", "Report",
     "SegmentFigures", "ServerInfo", "Status", "TickReport", "Workspace", "announce_server", "find_server",
     "withdraw_server",

@@ -90,5 +90,5 @@ def test_a_failing_world_is_made_smaller() -> None:
 
     seed = next(s for s in range(SEEDS) if fails(seeded(s)))
     found = smaller(seeded(seed), fails)
-    assert fails(found) and len(found.records) <= 6 and len(found.project.journeys) == 1
+    assert fails(found) and len(found.records) <= 8 and len(found.project.journeys) == 1
     assert with_project(found, found.project) == found

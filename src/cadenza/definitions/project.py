@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -92,8 +92,8 @@ def _named(items: tuple[T, ...], name: str) -> T:
 
 
 def encode(project: Project) -> bytes:
-    """Canonical JSON of a project."""
-    return msgspec.json.encode(project, order="sorted")
+    """Canonical JSON of a project: equal projects give equal bytes."""
+    return _canonical(project)
 
 
 def decode(data: bytes | str) -> Project:
@@ -102,5 +102,31 @@ def decode(data: bytes | str) -> Project:
 
 
 def version_of(definition: msgspec.Struct) -> str:
-    """Content address of one definition."""
-    return fingerprint([msgspec.json.encode(definition, order="sorted")])
+    """Content address of one definition: equal definitions have equal versions."""
+    return fingerprint([_canonical(definition)])
+
+
+def _canonical(value: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(_plain(value), order="sorted")
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON's own types, defaults left out by equality: msgspec leaves out only the default object itself, so
+    that ``unit: person`` written out and left out would differ."""
+    if isinstance(value, msgspec.Struct):
+        config = type(value).__struct_config__
+        plain = {config.tag_field: config.tag} if config.tag_field else {}
+        for field in msgspec.structs.fields(value):
+            item = getattr(value, field.name)
+            if not (config.omit_defaults and _is_default(field, item)):
+                plain[field.encode_name] = _plain(item)
+        return plain
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _is_default(field: msgspec.structs.FieldInfo, item: Any) -> bool:
+    if field.default is not msgspec.NODEFAULT:
+        return type(item) is type(field.default) and item == field.default
+    return field.default_factory is not msgspec.NODEFAULT and item == field.default_factory()

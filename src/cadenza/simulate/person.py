@@ -73,7 +73,7 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
 
     def due_at(self) -> datetime | None:
         """When the person's next timer is due."""
-        times = [e.wake_at for e in self.live()] + [self.check_at]
+        times = [e.wake_at for e in self.enrollments] + [self.check_at]
         return min((t for t in times if t is not None), default=None)
 
     def take_over(self, loser: Person) -> None:

@@ -181,7 +181,9 @@ def make_project(c: Chooser) -> Project:
     segments: list[Segment] = []
     for i in range(1 + c.below(3)):
         known = [s.name for s in segments]
-        segments.append(Segment(name=f"s{i}", when=parse(_condition(c, names, known, (), event=False)), owner="o"))
+        when = f"events('Order Completed', within => '{_pick(c, _SPANS)}') >= 1"
+        when = _condition(c, names, known, (), event=False) if _chance(c, 65) else when
+        segments.append(Segment(name=f"s{i}", when=parse(when), owner="o"))
     scope = _Scope(names, [s.name for s in segments], journeys)
     return Project(
         name="world", identity=_identity(c), traits=traits, segments=tuple(segments), contracts=_contracts(),
@@ -256,7 +258,7 @@ _SHARED = Holdout(name="h", share_bp=3000)
 
 def _journey(c: Chooser, name: str, scope: _Scope) -> Journey:
     by_segment = _chance(c, 35)
-    event = _pick(c, ["Order Completed", *EVENTS])
+    event = _pick(c, ["Order Completed", "Order Completed", *EVENTS])
     where = parse_where(_pick(c, _WHERES[_pick(c, list(EVENTS[event]))])) if _chance(c, 25) else None
     on = Trigger(event=event, where=where)
     if by_segment:
@@ -270,13 +272,15 @@ def _journey(c: Chooser, name: str, scope: _Scope) -> Journey:
     )  # fmt: skip
     steps = _Writer(c, scope, name).steps(0, [])
     waited, latest = _longest(steps)
+    goal = _awaited(c, scope) if _chance(c, 35) else FALSE
+    disqualified = _pick(c, [goal, _awaited(c, scope), _awaited(c, scope)]) if _chance(c, 25) else FALSE
     exit_ = Exit(
-        goal=_awaited(c, scope) if _chance(c, 35) else FALSE, disqualified=_awaited(c, scope) if _chance(c, 20) else FALSE,
-        superseded=_chance(c, 85), time_limit_s=_pick(c, [latest + 864000, latest + 3600, max(latest, waited + 3600), latest + 86400]),
+        goal=goal, disqualified=disqualified,
+        superseded=_chance(c, 85), time_limit_s=_pick(c, [latest + 864000, latest + 3600, max(latest, waited + 3600), max(latest, waited + 3600)]),
     )  # fmt: skip
     journey = Journey(
         name=name, owner="o", outcome=Outcome(metric="orders_7d"), entry=entry, exit=exit_, steps=steps,
-        priority=_pick(c, [50, 20, 80, 10]), arena=_pick(c, ["default", None, "default"]),
+        priority=_pick(c, [50, 20, 50, 80]), arena=_pick(c, ["default", None, "default"]),
         holdout=_pick(c, [_SHARED, Holdout(name=f"h_{name}", share_bp=5000)]) if _chance(c, 25) else None,
     )  # fmt: skip
     return with_flags(journey)
@@ -297,8 +301,8 @@ class _Writer:
         return tuple(found)
 
     def _step(self, depth: int, flags: list[str]) -> Step:
-        c, kind = self._c, self._c.below(13 if depth < 2 else 9)
-        if kind in (0, 3, 4, 12):
+        c, kind = self._c, self._c.below(15 if depth < 2 else 9)
+        if kind in (0, 3, 4, 12, 13, 14):
             return Send(template=_pick(c, ["hello", "hello", "hello", "receipt", "news", "text"]))
         if kind in (1, 5):
             return Wait(duration_s=3600 * _pick(c, [24, 1, 6, 48, 0, 120]))
@@ -318,7 +322,7 @@ class _Writer:
             flag = f"{self._name}_flag{self._flags}"
             self._flags += 1
             flags.append(flag)
-        return WaitFor(any=conditions, until_s=3600 * _pick(c, [24, 6, 72]), as_=flag)
+        return WaitFor(any=conditions, until_s=3600 * _pick(c, [24, 6, 48]), as_=flag)
 
     def _inside(self, depth: int, flags: list[str], lists: int) -> list[tuple[Step, ...]]:
         """The step lists of a fork; what any of them set may be asked behind it."""
@@ -380,16 +384,16 @@ def _hushed(c: Chooser, scope: _Scope) -> Expr:
 def _policy(c: Chooser, scope: _Scope) -> Policy:
     caps = tuple(
         Cap(
-            name=f"cap{i}", limit=_pick(c, [1, 1, 2]), per_s=3600 * _pick(c, [24, 6, 1, 24 * 5, 72]),
+            name=f"cap{i}", limit=_pick(c, [1, 1, 2]), per_s=3600 * _pick(c, [24, 72, 6, 24 * 5]),
             channel=_pick(c, [None, "email"]), when_full=_pick(c, ["defer", "drop", "defer"]),  # type: ignore[arg-type]
         )
         for i in range(_pick(c, [1, 0, 1, 2]))
     )  # fmt: skip
     quiet = QuietHours(**dict(zip(("from_", "to"), _pick(c, _QUIET), strict=True))) if _chance(c, 70) else None
-    suppress = (Suppress(name="hush", when=_hushed(c, scope)),) if _chance(c, 30) else ()
+    suppress = (Suppress(name="hush", when=_hushed(c, scope)),) if _chance(c, 20) else ()
     return Policy(
         caps=caps, quiet_hours=quiet, missing_time_zone=_pick(c, ["drop", "Europe/Berlin", "America/New_York"]),
-        suppress=suppress, deadline_s=3600 * _pick(c, [72, 24 * 6, 12, 24, 0]),
+        suppress=suppress, deadline_s=3600 * _pick(c, [24, 72, 12, 24 * 6, 0]),
         holdout=_pick(c, [Holdout(name="everyone", share_bp=2000), _SHARED]) if _chance(c, 20) else None,
     )  # fmt: skip
 
@@ -397,10 +401,11 @@ def _policy(c: Chooser, scope: _Scope) -> Policy:
 # --- logs ------------------------------------------------------------------------------------------------
 
 _STARTS = [
-    "2024-05-06T09:00:00", "2024-03-30T19:30:00", "2024-10-26T18:00:00", "2024-03-30T23:00:00", "2024-10-26T23:00:00",
-    "2024-03-10T01:00:00", "2024-11-03T02:30:00", "2024-10-05T09:00:00", "2024-04-06T09:00:00",
+    ("2024-05-06T09:00:00", "Europe/Berlin"), ("2024-03-30T19:30:00", "Europe/Berlin"), ("2024-10-26T19:00:00", "Europe/London"),
+    ("2024-10-26T22:00:00", "Europe/Berlin"), ("2024-03-10T01:00:00", "America/New_York"), ("2024-11-03T02:30:00", "America/Havana"),
+    ("2024-10-05T09:00:00", "Australia/Lord_Howe"), ("2024-04-06T09:00:00", "Pacific/Chatham"),
 ]  # fmt: skip
-"""An ordinary day, and the evenings and nights before clocks change somewhere."""
+"""An ordinary day, and the evenings before clocks change, each with a zone in which they do."""
 _ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Europe/London",
           "America/Havana", "Pacific/Chatham", "Europe/Berlin", "Mars/Olympus", "Europe/London", "Mars/Olympus"]  # fmt: skip
 _STEPS_S = [3600, 0, 60, 1800, 6 * 3600, 600, 86400, 2 * 3600]
@@ -413,7 +418,8 @@ class _Log:
         self._c = chooser
         self._towns, self._town = range(towns), ""
         self._model = Model(project)
-        self._at = to_micros(datetime.fromisoformat(_pick(chooser, _STARTS)))
+        start, self._zone = _pick(chooser, _STARTS)
+        self._at = to_micros(datetime.fromisoformat(start))
         self._times = [self._at]
         self._records = [deploy_record(project, self._at)]
         self._statements: dict[str, dict[str, Any]] = {}
@@ -430,7 +436,7 @@ class _Log:
             for n in range(self._people):
                 if _chance(self._c, 85):
                     self._welcome({"userId": f"u{self._town}{n}"}, f"u{self._town}{n}")
-                if _chance(self._c, 40):
+                if _chance(self._c, 75):
                     self._welcome({"anonymousId": f"a{self._town}{n}"}, f"a{self._town}{n}")
         for i in range(count):
             self._apart = i < count // 2
@@ -448,7 +454,7 @@ class _Log:
         """A person who can be reached and has consented, or nothing would ever be sent."""
         c = self._c
         who = who | {"occurred_at": self._at, "context": {}}
-        traits = {"email": f"{name}@example.com", "time_zone": _pick(c, _ZONES), "phone": f"+{name}"}
+        traits = {"email": f"{name}@example.com", "time_zone": _pick(c, [self._zone, self._zone, _pick(c, _ZONES)]), "phone": f"+{name}"}
         self._add("call", who | {"type": "identify", "traits": traits})
         for purpose, channel in (("marketing", "email"), ("newsletter", "email"), ("marketing", "sms")):
             if _chance(c, 95):
@@ -484,7 +490,7 @@ class _Log:
             return "outcome", self._outcome()
         body: dict[str, Any] = self._who() | {"occurred_at": self._occurred(), "context": {}}
         if roll < 60:
-            name = _pick(c, [*EVENTS, *EVENTS, "Order Completed", "Ping"])
+            name = _pick(c, [*EVENTS, "Order Completed", "Order Completed", "Product Viewed", "Ping"])
             return "call", body | {"type": "track", "event": name, "properties": self._properties(name)}
         if roll < 70:
             return "call", body | {"type": "identify", "traits": body.get("traits", {}) | self._sent()}

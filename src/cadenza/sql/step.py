@@ -47,6 +47,7 @@ class Script:
         self.room = room
         self._trees: dict[str, exp.Expression] = {}
         self._purposes: dict[str, str] = {}
+        self._plain: dict[tuple[str, tuple[tuple[str, str], ...]], Step] = {}
         headers = list(_HEADER.finditer(text))
         for header, following in zip(headers, [*headers[1:], None], strict=True):
             body = text[header.end() : following.start() if following else len(text)].strip().rstrip(";")
@@ -68,6 +69,14 @@ class Script:
     def step(self, name: str, tables: dict[str, str] | None = None, **parts: Part) -> Step:
         """The template with its placeholders replaced and ``tables`` renamed. Raises StepError when a
         placeholder is left or unknown."""
+        if not parts:
+            key = (name, tuple(tables.items()) if tables else ())
+            if key not in self._plain:
+                self._plain[key] = self._make(name, tables, {})
+            return self._plain[key]
+        return self._make(name, tables, parts)
+
+    def _make(self, name: str, tables: dict[str, str] | None, parts: dict[str, Part]) -> Step:
         tree = self._trees[name].copy()
         if tables:
             _rename(tree, tables)

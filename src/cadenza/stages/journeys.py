@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -191,6 +192,7 @@ def triggered(program: Program, events: frozenset[str], changed: frozenset[tuple
     return frozenset(found)
 
 
+@lru_cache(maxsize=1)
 def judge() -> list[Step]:
     """Judge the candidates in their total order."""
     return [_SCRIPT.step("w_judged", bucket=_share()), _SCRIPT.step("w_entry")]
@@ -201,6 +203,7 @@ def count_unqualified() -> Step:
     return _SCRIPT.step("nonqualified")
 
 
+@lru_cache(maxsize=16)
 def record_entries(verdicts: frozenset[str]) -> list[Step]:
     """Rows for the verdicts that occurred: refusals and assignments."""
     steps = []
@@ -308,6 +311,7 @@ def _after_sends(program: Program, sends: Frontier, events: frozenset[str]) -> l
     return [_SCRIPT.step("w_go_verdict"), _SCRIPT.step("w_move", renamed, hop=_hop_case(program, resumes, compiler))]
 
 
+@lru_cache(maxsize=8)
 def settle(*, live: bool, entrants: bool, sends: bool) -> list[Step]:
     """Where every passage rests now, its moves and its end."""
     ended = sql("SELECT eid, pid, jid, now, reason FROM w_end UNION ALL SELECT eid, pid, jid, now, reason FROM w_move WHERE kind = 'end'")

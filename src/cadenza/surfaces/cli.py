@@ -492,7 +492,16 @@ def rebuild(*, verify: Annotated[bool, Parameter(negative=())] = False, on: OnPr
 def _rebuilt(terminal: Terminal, found: RebuildReport, json: bool) -> int:
     if json:
         terminal.answer(found)
-    return EXIT_OK
+    if found.verified is None:
+        terminal.say(f"The store was made anew from {found.records:,} records in {found.waves:,} waves.", style="green")
+        return EXIT_OK
+    rows = [(t.table, t.rows, t.rebuilt_rows, "same" if t.same else "DIFFERS") for t in found.tables]
+    terminal.table("The store against one made anew from the log", ("table", "rows", "made anew", ""), rows)
+    if found.verified:
+        terminal.say(f"Every table is the same after {found.records:,} records.", style="green")
+        return EXIT_OK
+    terminal.say("The store differs from its log; 'cadenza rebuild' replaces it.", style="bold red")
+    return EXIT_INPUT
 
 
 @app.command

@@ -1,27 +1,79 @@
-"""A plan as text a person reads."""
+"""A plan as text a person reads: what changes part by part, and whom it touches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import RenderableType
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
-from cadenza.workspace import Plan
+from cadenza.workspace import JourneyPlan, Plan
 
 _SIGNS = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
+_SINGULAR = {"policy": "policy", "identity": "identity", "project": "project"}
+_INSIDE = {"pin": "finish on the version they entered", "exit": "leave the journey"}
 
 
 def render_plan(plan: Plan, sql: bool) -> list[RenderableType]:
-    """The plan as rich renderables: each definition that changes, part by part."""
-    if not plan.changes:
-        return [Text("Nothing changes: what is in the folder is in force.")]
-    return [*_changes(plan), Text()]
+    """The plan as rich renderables; ``sql``: with what conditions compile to."""
+    parts: list[RenderableType] = [*_changes(plan)]
+    if plan.changes:
+        parts += ["", *_people(plan)]
+    if sql:
+        parts += [*_sql(plan)]
+    return [*parts, ""]
 
 
 def _changes(plan: Plan) -> Iterator[RenderableType]:
+    if not plan.changes:
+        yield Text("Nothing changes: what is in the folder is in force.")
+        return
+    counts = [f"{n} {word}" for word in _SIGNS if (n := sum(c.change == word for c in plan.changes))]
+    yield Text(f"Plan: {', '.join(counts)}.", style="bold")
     for change in plan.changes:
         sign, style = _SIGNS[change.change]
-        yield Text(f"{sign} {change.kind} {change.name}", style=style)
-        for field in change.fields if change.change == "changed" else ():
-            yield Text(f"    {field.path}: {field.old or '(nothing)'} -> {field.new or '(nothing)'}")
+        kind = _SINGULAR.get(change.kind, change.kind.removesuffix("s"))
+        yield Text(f"  {sign} {kind}" + (f" {change.name}" if change.name != kind else ""), style=style)
+        for part in change.fields:
+            old, new = (value if value is not None else "(nothing)" for value in (part.old, part.new))
+            yield Padding(Text(f"{part.path}: {old} -> {new}"), (0, 0, 0, 6))
+
+
+def _people(plan: Plan) -> Iterator[RenderableType]:
+    if plan.deployed is None:
+        yield Text("Nothing was in force before, so nobody is touched.")
+        return
+    if plan.segments:
+        yield _table(
+            "Segments", ("segment", "members", "after", "enter", "leave"),
+            [(s.name, s.members, s.after, s.entering, s.leaving) for s in plan.segments],
+        )  # fmt: skip
+    if plan.journeys:
+        yield _table(
+            "People inside journeys that change", ("journey", "inside", "they"), [*map(_inside, plan.journeys)]
+        )
+    if not plan.segments and not any(j.inside for j in plan.journeys):
+        yield Text(f"None of the {plan.persons:,} persons changes segment or journey by this.")
+
+
+def _inside(journey: JourneyPlan) -> tuple[str, int, str]:
+    return journey.name, journey.inside, _INSIDE.get(journey.in_flight, journey.in_flight) if journey.inside else "-"
+
+
+def _table(title: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[index], int) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    return Group(Text(title, style="bold"), table)
+
+
+def _sql(plan: Plan) -> Iterator[RenderableType]:
+    for compiled in plan.sql:
+        yield Text(f"\n-- {compiled.kind} {compiled.name}", style="bold")
+        yield Text(compiled.sql)

