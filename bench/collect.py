@@ -184,6 +184,8 @@ def drive(port: int, batch: int | None, seconds: float, connections: int, name: 
     load = Load("/v1/track" if batch is None else "/v1/batch", batch, name)
     elapsed = uvloop.run(_drive(load, port, seconds, connections))
     ordered, per = sorted(load.latencies), batch or 1
+    if not ordered:
+        raise SystemExit(f"No request was acknowledged; {load.refused} were refused.")
     return {
         "events": len(ordered) * per, "events_per_s": round(len(ordered) * per / elapsed), "refused": load.refused,
         "p50_ms": round(1e3 * ordered[len(ordered) // 2], 2), "p99_ms": round(1e3 * ordered[int(len(ordered) * 0.99)], 2),

@@ -1,7 +1,5 @@
 """The peer of ``bench/collect.py``: FastAPI + pydantic, written as its documentation teaches, on our group commit."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import datetime
 from typing import Annotated, Any, Literal

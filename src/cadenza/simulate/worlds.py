@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from cadenza.clock import MICROSECOND, iso, to_micros
 from cadenza.definitions.expression import FALSE, Expr, parse, parse_where
@@ -174,7 +175,53 @@ def _where(c: Chooser, name: str) -> str:
 
 
 def make_project(c: Chooser) -> Project:
-    """A random project that passes validation."""
+    """A random project that passes validation; now and then with a corner that chance alone would seldom meet."""
+    return _pick(c, [_plain, _plain, _plain, _plain, _overdue, _rush, _patient])(c, _random_project(c))
+
+
+def _plain(c: Chooser, project: Project) -> Project:
+    return project
+
+
+def _overdue(c: Chooser, project: Project) -> Project:
+    """A time limit that falls on the very instant at which a segment is left, which is another journey's trigger."""
+    window = parse("events('Order Completed', within => '1 day') >= 1")
+    first, *rest = project.journeys
+    waiting = (WaitFor(any=(parse("event('Trial Started')"),), until_s=86400), Send(template="hello"))
+    entry = Entry(on=Trigger(event="Order Completed"), again=_pick(c, ["after_exit", "once"]))  # type: ignore[arg-type]
+    exit_ = Exit(goal=FALSE, disqualified=FALSE, superseded=_chance(c, 50), time_limit_s=86400)
+    clock = replace(first, entry=entry, exit=exit_, steps=waiting, priority=50, arena="default", holdout=None)
+    entry = Entry(on=Trigger(segment="s0", change="left"), again="after", again_after_s=3600)
+    follower = replace(clock, name="j9", entry=entry, steps=(Wait(duration_s=3600),), priority=_pick(c, [50, 20, 80]))
+    segments = (replace(project.segments[0], when=window), *project.segments[1:])
+    return replace(project, journeys=(clock, *rest, follower), segments=segments)
+
+
+def _rush(c: Chooser, project: Project) -> Project:
+    """Several messages for one person at the end of the night, where only one fits under the cap."""
+    steps: tuple[Step, ...] = (Send(template="hello"), Wait(duration_s=3600 * _pick(c, [1, 6])), Send(template="news"))
+    entry = Entry(on=Trigger(event="Order Completed"))
+    exit_ = Exit(goal=FALSE, disqualified=FALSE, superseded=True, time_limit_s=864000)
+    base = replace(project.journeys[0], entry=entry, exit=exit_, steps=steps, arena=None, holdout=None)
+    crowd = tuple(replace(base, name=f"j{i}", priority=_pick(c, [50, 20])) for i in range(3))
+    policy = Policy(
+        caps=(Cap(name="cap0", limit=1, per_s=3600 * _pick(c, [24, 12, 24]), when_full="defer"),), missing_time_zone="UTC",
+        quiet_hours=QuietHours(from_="21:00", to="08:00"), deadline_s=3600 * _pick(c, [24, 30, 48]),
+    )  # fmt: skip
+    return replace(project, journeys=crowd, policy=policy)
+
+
+def _patient(c: Chooser, project: Project) -> Project:
+    """A journey that everyone is in for long, so that people who turn out to be one are in it twice."""
+    steps = (Wait(duration_s=3600 * _pick(c, [120, 48])), *project.journeys[0].steps)
+    entry = Entry(on=Trigger(event="Order Completed"), key=_pick(c, [None, parse_where("order_id")]))
+    done = _pick(c, [FALSE, parse("event('Support Opened')")])
+    exit_ = replace(project.journeys[0].exit, goal=done, disqualified=done, time_limit_s=_longest(steps)[1] + 86400)
+    patient = replace(project.journeys[0], entry=entry, exit=exit_, steps=steps, priority=80, holdout=None)
+    return replace(project, journeys=(patient, *project.journeys[1:]))
+
+
+def _random_project(c: Chooser) -> Project:
     traits = _traits(c)
     names = [t.name for t in traits if t.name in _TRAIT_TESTS]
     journeys = [f"j{i}" for i in range(1 + _pick(c, [0, 1, 2, 2, 3, 3, 3]))]
@@ -507,7 +554,7 @@ class _Log:
     def _statement(self, body: dict[str, Any]) -> dict[str, Any]:
         """Of consent; sometimes the contrary of the last one, said of the same instant."""
         last = self._statements.get(self._town)
-        if last is not None and _chance(self._c, 15):
+        if last is not None and _chance(self._c, 22):
             return last | {"properties": last["properties"] | {"granted": last["properties"]["granted"] is not True}}
         said = {
             "purpose": _pick(self._c, ["marketing", "marketing", "newsletter"]),
