@@ -98,10 +98,8 @@ class SqliteLog:
         self._lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._cache: OrderedDict[int, list[Record]] = OrderedDict()
-        with transaction(connection):
-            self._seen = SeenIndex(connection, _modulus(connection))
-            self._known_next = self._seen.reload_after() + 1
-            self._catch_up(self._head_row(connection)[0])
+        self._index: SeenIndex | None = None
+        self._known_next = 0
 
     @classmethod
     def open(cls, path: Path, writer: str = "main") -> SqliteLog:
@@ -144,24 +142,24 @@ class SqliteLog:
     ) -> Written:  # fmt: skip
         """One transaction: append ``batches``, keep ``refused``, count ``rejected`` ((source, reason) -> how many,
         not kept). Durable when it returns. Raises LedgerError; then nothing of it happened."""
-        new = _Incoming(batches, self._seen)
         tally: Counter[tuple[str, str, str]] = Counter()
         with self._lock, sqlite_errors(self._path):
             with transaction(self._connection):
                 next_offset, _, fence = self._head_row(self._connection)
-                self._catch_up(next_offset)
-                verdicts = self._judge(new, next_offset)
+                seen = self._seen(next_offset)
+                new = _Incoming(batches, seen)
+                verdicts = self._judge(new, seen, next_offset)
                 conflicts = [_conflict(new.record(i), v) for i, v in verdicts.items() if v.status == "conflict"]
                 _count(tally, new, refused, verdicts, rejected or {})
                 fresh = new.without(verdicts) if verdicts else new
                 self._insert(fresh, next_offset, fence, now)
                 self._keep_refused([*refused, *conflicts], now, tally)
                 self._write_tally(tally)
-                written_parts = self._seen.write_full(next_offset - 1)
+                written_parts = seen.write_full(next_offset - 1)
                 fault("log.before_commit")
             fault("log.after_commit")
-            self._seen.forget(written_parts, next_offset - 1)
-            self._seen.add(fresh.keys, range(next_offset, next_offset + len(fresh.keys)))
+            seen.forget(written_parts, next_offset - 1)
+            seen.add(fresh.keys, next_offset)
             self._known_next = next_offset + len(fresh.keys)
         return Written(stored=len(fresh.keys), first_offset=next_offset, verdicts=verdicts)
 
@@ -192,18 +190,18 @@ class SqliteLog:
 
     # --- duplicates -----------------------------------------------------------------------------
 
-    def _judge(self, new: _Incoming, next_offset: int) -> dict[int, Appended]:
+    def _judge(self, new: _Incoming, seen: SeenIndex, next_offset: int) -> dict[int, Appended]:
         """Records that are not new, by index. May replace keys of new ones whose key is taken by another id."""
         if not new.keys:
             return {}
-        found = self._seen.find(new.keys)
+        found = seen.find(new.keys)
         if not found and len(set(new.keys)) == len(new.keys):
             return {}
         verdicts: dict[int, Appended] = {}
         mine: dict[int, tuple[int, NewRecord]] = {}
         for index in range(len(new.keys)):
             record = new.record(index)
-            first = self._first_of(index, record, new, found, mine)
+            first = self._first_of(index, record, new, seen, found, mine)
             if first is None:
                 mine[new.keys[index]] = (next_offset + index - len(verdicts), record)
             else:
@@ -212,18 +210,14 @@ class SqliteLog:
         return verdicts
 
     def _first_of(
-        self,
-        index: int,
-        record: NewRecord,
-        new: _Incoming,
-        found: dict[int, int],
-        mine: dict[int, tuple[int, NewRecord]],
-    ) -> tuple[int, NewRecord | Record] | None:
+        self, index: int, record: NewRecord, new: _Incoming, seen: SeenIndex,
+        found: dict[int, int], mine: dict[int, tuple[int, NewRecord]],
+    ) -> tuple[int, NewRecord | Record] | None:  # fmt: skip
         """The record that has this message id already, with its offset; None when it is new."""
         key, probe = new.keys[index], 0
         while True:
             holder: tuple[int, NewRecord | Record] | None = mine.get(key)
-            if holder is None and (at := (found if probe == 0 else self._seen.find([key])).get(key)) is not None:
+            if holder is None and (at := (found if probe == 0 else seen.find([key])).get(key)) is not None:
                 holder = (at, self._at(at))
             if holder is None:
                 new.keys[index] = key
@@ -231,7 +225,7 @@ class SqliteLog:
             if holder[1].message_id == record.message_id:
                 return holder
             probe += 1
-            key = self._seen.probe_key(new.ids[index], probe)
+            key = seen.probe_key(new.ids[index], probe)
 
     def _at(self, offset: int) -> Record:
         """The record at an offset, through a small cache of blocks (duplicates come in runs)."""
@@ -249,18 +243,22 @@ class SqliteLog:
             raise blocks.damaged(offset, offset, self._path.name)
         return held[offset - first]
 
-    def _catch_up(self, next_offset: int) -> None:
-        """Learn the message ids that other processes appended since we last held the lock."""
-        if next_offset == self._known_next:
-            return
-        sql = (
-            "SELECT first_offset, n, writer, keys, keys_sum FROM block"
-            " WHERE first_offset >= ? AND first_offset + n > ? ORDER BY first_offset"
-        )
-        bound = (self._known_next - blocks.MAX_RECORDS, self._known_next)
-        for row in self._connection.execute(sql, bound).fetchall():
-            self._seen.load(blocks.decode_keys(*row, self._path.name), row[0])
-        self._known_next = next_offset
+    def _seen(self, next_offset: int) -> SeenIndex:
+        """The index of message ids, up to date with what other processes appended. Made when first needed: those
+        who only read the log do not pay for it."""
+        if self._index is None:
+            self._index = SeenIndex(self._connection, _modulus(self._connection), next_offset)
+            self._known_next = self._index.reload_after() + 1
+        if next_offset != self._known_next:
+            sql = (
+                "SELECT first_offset, n, writer, keys, keys_sum FROM block"
+                " WHERE first_offset >= ? AND first_offset + n > ? ORDER BY first_offset"
+            )
+            bound = (self._known_next - blocks.MAX_RECORDS, self._known_next)
+            for row in self._connection.execute(sql, bound).fetchall():
+                self._index.load(blocks.decode_keys(*row, self._path.name), row[0])
+            self._known_next = next_offset
+        return self._index
 
     # --- tallies and quarantine ---------------------------------------------------------------
 

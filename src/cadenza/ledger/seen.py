@@ -24,9 +24,12 @@ CREATE TABLE seen_through (part INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
 
 PARTS = 256
 PART_KEYS = 1024
-"""A range is written when it holds this many keys: about 130,000 keys rest in memory on average."""
+"""A range is written when it holds this many keys: about 200,000 keys rest in memory on average."""
 
 _PART_SHIFT = 55
+_FILTER_MASK = (1 << 24) - 1
+_FILTERED = 4_000_000
+"""Up to so many keys in the database, a 16 MB table in memory says which keys cannot be there."""
 
 
 def modulus_from(secret: str) -> int:
@@ -35,19 +38,21 @@ def modulus_from(secret: str) -> int:
 
 
 class SeenIndex:
-    """Keys in memory over keys in the database. Used under the log's write lock only."""
+    """Keys in memory over keys in the database. Made and used under the log's write lock only."""
 
-    def __init__(self, connection: sqlite3.Connection, modulus: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, modulus: int, next_offset: int) -> None:
         self._connection = connection
         self._modulus = modulus
-        self._recent: dict[int, int] = {}
-        self._parts: list[list[int]] = [[] for _ in range(PARTS)]
+        self._parts: list[dict[int, int]] = [{} for _ in range(PARTS)]
         # Staggered first limits: otherwise all ranges would fill, and be written, at the same moment.
         self._limits = [PART_KEYS // 2 + PART_KEYS * (part + 1) // (2 * PARTS) for part in range(PARTS)]
         self._unlooked = 0
         through = dict(connection.execute("SELECT part, offset FROM seen_through"))
         self._through = [int(through.get(part, 0)) for part in range(PARTS)]
-        self._written = connection.execute("SELECT 1 FROM seen LIMIT 1").fetchone() is not None
+        self._written = bool(through)
+        self._filter = bytearray(_FILTER_MASK + 1) if next_offset < _FILTERED else None
+        if self._written and self._filter is not None:
+            self._mark(key for (key,) in connection.execute("SELECT key FROM seen"))
 
     def keys_of(self, message_ids: Iterable[bytes]) -> list[int]:
         """The first key of each message id."""
@@ -60,7 +65,7 @@ class SeenIndex:
         return self.keys_of([salted])[0]
 
     def reload_after(self) -> int:
-        """Keys of records after this offset must be handed to ``load`` when the log is opened."""
+        """Keys of records after this offset must be handed to ``load`` when the index is made."""
         return min(self._through)
 
     def load(self, keys: Sequence[int], first_offset: int) -> None:
@@ -68,26 +73,28 @@ class SeenIndex:
         for offset, key in enumerate(keys, first_offset):
             part = key >> _PART_SHIFT
             if offset > self._through[part]:
-                self._recent[key] = offset
-                self._parts[part].append(key)
+                self._parts[part][key] = offset
 
     def find(self, keys: Sequence[int]) -> dict[int, int]:
         """Offsets of those keys that are in the log."""
-        recent = self._recent
-        found = {key: recent[key] for key in recent.keys() & keys}
-        if self._written:
-            listed = msgspec.json.encode(keys).decode()
+        parts = self._parts
+        found = {key: parts[key >> _PART_SHIFT][key] for key in keys if key in parts[key >> _PART_SHIFT]}
+        if not self._written:
+            return found
+        mask, table = _FILTER_MASK, self._filter
+        suspects = keys if table is None else [key for key in keys if table[key & mask]]
+        if suspects:
+            listed = msgspec.json.encode(suspects).decode()
             sql = "SELECT s.key, s.offset FROM json_each(?) j CROSS JOIN seen s ON s.key = j.value"
             found.update(self._connection.execute(sql, (listed,)))
         return found
 
-    def add(self, keys: Sequence[int], offsets: Sequence[int]) -> None:
-        """Remember keys whose records have been committed."""
-        self._recent.update(zip(keys, offsets, strict=True))
-        self._unlooked += len(keys)
+    def add(self, keys: Sequence[int], first_offset: int) -> None:
+        """Remember keys whose records have been committed, at offsets from ``first_offset`` on."""
         parts = self._parts
-        for key in keys:
-            parts[key >> _PART_SHIFT].append(key)
+        for offset, key in enumerate(keys, first_offset):
+            parts[key >> _PART_SHIFT][key] = offset
+        self._unlooked += len(keys)
 
     def write_full(self, through: int) -> list[int]:
         """Write the ranges that are full, inside the caller's transaction; ``through`` is the last offset
@@ -99,9 +106,8 @@ class SeenIndex:
         full = [part for part, keys in enumerate(self._parts) if len(keys) >= self._limits[part]]
         if not full:
             return full
-        recent = self._recent
         # One statement for all: a statement per row would give the interpreter lock away a thousand times.
-        rows = {key: recent[key] for part in full for key in sorted(self._parts[part])}
+        rows = dict(sorted(pair for part in full for pair in self._parts[part].items()))
         sql = "INSERT OR IGNORE INTO seen SELECT CAST(key AS INTEGER), value FROM json_each(?)"
         self._connection.execute(sql, (msgspec.json.encode(rows).decode(),))
         marks = [(part, through) for part in full]
@@ -111,9 +117,18 @@ class SeenIndex:
     def forget(self, parts: Sequence[int], through: int) -> None:
         """Drop ranges from memory that are now in the database up to ``through``."""
         for part in parts:
-            for key in self._parts[part]:
-                self._recent.pop(key, None)
-            self._parts[part].clear()
+            self._mark(self._parts[part])
+            self._parts[part] = {}
             self._limits[part] = PART_KEYS
             self._through[part] = through
             self._written = True
+
+    def resting(self) -> int:
+        """How many keys are in memory."""
+        return sum(map(len, self._parts))
+
+    def _mark(self, keys: Iterable[int]) -> None:
+        mask, table = _FILTER_MASK, self._filter
+        if table is not None:
+            for key in keys:
+                table[key & mask] = 1

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
-from cadenza.clock import Clock, from_micros, to_micros
+from cadenza.clock import Clock, from_micros
 from cadenza.faults import fault
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Cancellation, Log, Outbox, OutboxMessage, Record
 from cadenza.runtime.deploy import FAR_FUTURE, deploy, load, prepare, run
 from cadenza.runtime.wave import Wave
 from cadenza.sql.program import Program
-from cadenza.stages import events, identity, profiles
+from cadenza.stages import effects, events, identity, profiles
+
+T = TypeVar("T")
 
 MAX_WAVES = 512
 """Waves of one tick; what is left is carried over."""
@@ -61,7 +64,8 @@ class Ticker:
         row = engine.query("SELECT consumed, horizon, live_from, records, waves FROM clock")[0]
         self._consumed, self._horizon, self._live_from, self._records, self._waves = row
         self._carried = engine.query("SELECT count(*) FROM pending")[0][0]
-        self._publish_unreported()
+        # After a start: whatever may not have reached the outbox; what it knows it ignores.
+        self._hand_over(*effects.publication(started=True))
 
     def project(self):  # noqa: ANN201
         """The deployed project, or None."""
@@ -241,38 +245,22 @@ class Ticker:
 
     def _publish(self, after_wave: int) -> int:
         """Hand the tick's deliverable messages and cancellations to the outbox."""
-        messages, cancellations = [], []
         if self._waves > after_wave and self._live_from < self._horizon:
-            messages = self._messages(f"m.deliverable AND m.wave > {after_wave}")
-            cancellations = self._cancellations(f"c.wave > {after_wave}")
-        self._hand_over(messages, cancellations)
-        return len(messages)
+            self._engine.execute(f"SET VARIABLE published = {after_wave}::BIGINT")
+            return self._hand_over(*effects.publication(started=False))
+        return self._hand_over(None, None)
 
-    def _publish_unreported(self) -> None:
-        """After a start: whatever may not have reached the outbox; known messages are ignored there."""
-        silent = "m.message_id NOT IN (SELECT message_id FROM message_outcome WHERE message_id IS NOT NULL)"
-        messages = self._messages(f"m.deliverable AND {silent}")
-        known = {m.message_id for m in messages}
-        self._hand_over(messages, [c for c in self._cancellations("TRUE") if c.message_id in known])
-
-    def _hand_over(self, messages: list[OutboxMessage], cancellations: list[Cancellation]) -> None:
+    def _hand_over(self, messages: str | None, cancellations: str | None) -> int:
+        found = self._decoded(messages, list[OutboxMessage])
+        withdrawn = [Cancellation(*pair) for pair in self._decoded(cancellations, list[tuple[str, str]])]
         fault("publish.before")
-        self._outbox.publish(messages, cancellations, self._consumed)
+        self._outbox.publish(found, withdrawn, self._consumed)
         fault("publish.after")
+        return len(found)
 
-    def _messages(self, where: str) -> list[OutboxMessage]:
-        rows = self._engine.query(
-            "SELECT m.message_id, m.pid, v.journey, s.path, m.channel, m.destination, m.address, m.template, "
-            "m.template_version, m.message_class, m.purpose, m.context, m.planned_at, m.deliverable FROM message AS m "
-            "JOIN journey_version AS v ON v.jid = m.jid JOIN journey_step AS s ON s.jid = m.jid AND s.step = m.step "
-            f"WHERE {where} ORDER BY m.planned_at, m.message_id"
-        )
-        names = OutboxMessage.__struct_fields__
-        return [OutboxMessage(**dict(zip(names, (*r[:12], to_micros(r[12]), r[13]), strict=True))) for r in rows]
-
-    def _cancellations(self, where: str) -> list[Cancellation]:
-        rows = self._engine.query(f"SELECT c.message_id, c.reason FROM cancellation AS c WHERE {where} ORDER BY 1")
-        return [Cancellation(message, reason) for message, reason in rows]
+    def _decoded(self, query: str | None, kind: type[list[T]]) -> list[T]:
+        text = self._engine.query(query)[0][0] if query is not None else None
+        return msgspec.json.decode(text, type=kind) if text is not None else []
 
 
 def _until_command(records: list[Record]) -> tuple[list[Record], Record | None]:

@@ -66,6 +66,10 @@ class Script:
         """A template that is a query without placeholders, to fill a slot of another."""
         return self._trees[name].copy()
 
+    def text(self, name: str, **parts: Part) -> str:
+        """A query's SQL, with its placeholders replaced."""
+        return self.step(name, **parts).sql
+
     def step(self, name: str, tables: dict[str, str] | None = None, **parts: Part) -> Step:
         """The template with its placeholders replaced and ``tables`` renamed. Raises StepError when a
         placeholder is left or unknown."""

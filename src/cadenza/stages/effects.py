@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sqlglot import exp
 
 from cadenza.sql.columns import consent_column
@@ -91,3 +93,19 @@ def _cancel_withdrawn(program: Program) -> Step:
         pairs, [(text(f"{p}/{c}"), column(consent_column(p, c), "c")) for p, c in program.schema.consents], exp.false()
     )
     return _SCRIPT.step("cancel_withdrawn", suppressed=suppressed, consented=consented)
+
+
+_SILENT = "m.message_id NOT IN (SELECT message_id FROM message_outcome WHERE message_id IS NOT NULL)"
+
+
+@lru_cache(maxsize=4)
+def publication(started: bool) -> tuple[str, str]:
+    """(messages, cancellations) to publish, each a query for one JSON array: those of the waves after the variable
+    ``published``, or (``started``) all that no outcome is known of."""
+    if started:
+        own = sql("c.message_id IN (SELECT message_id FROM message AS m WHERE m.deliverable AND " + _SILENT + ")")
+        return _SCRIPT.text("outbox_messages", chosen=sql(_SILENT)), _SCRIPT.text("outbox_cancellations", chosen=own)
+    return (
+        _SCRIPT.text("outbox_messages", chosen=sql("m.wave > getvariable('published')")),
+        _SCRIPT.text("outbox_cancellations", chosen=sql("c.wave > getvariable('published')")),
+    )
