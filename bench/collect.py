@@ -201,9 +201,9 @@ def measure(kind: str, seconds: float, connections: int) -> dict[str, Any]:
         try:
             _wait_for(port)
             drive(port, None, 1.0, connections, "w")
-            drive(port, 100, 1.0, 16, "v")
+            drive(port, 100, 1.0, 32, "v")
             single = _with_cpu(server.pid, lambda: drive(port, None, seconds, connections, "s"))
-            batch = _with_cpu(server.pid, lambda: drive(port, 100, seconds, 16, "b"))
+            batch = _with_cpu(server.pid, lambda: drive(port, 100, seconds, 32, "b"))
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(30)
@@ -244,7 +244,7 @@ def _wait_for(port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--connections", type=int, default=64, help="for single events; batches use 16")
+    parser.add_argument("--connections", type=int, default=64, help="for single events; batches use 32")
     parser.add_argument("--only", choices=["bare", "cadenza", "fastapi"])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)

@@ -16,6 +16,8 @@ from tests.acceptance.conftest import cadenza, eventually, fetch, serving
 
 WRITE_KEY = "starter-write-key"
 
+pytestmark = pytest.mark.xdist_group("starter")
+
 
 def noon_zone() -> str:
     """A zone in which it is about noon now, so that quiet hours hold nothing up."""

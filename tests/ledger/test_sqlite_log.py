@@ -200,9 +200,25 @@ def test_a_failed_write_leaves_nothing_behind(place, monkeypatch):
     with pytest.raises(LedgerError, match=r"disk I/O error.*free disk space"):
         log.write([Batch(kind="call", source="web", ids=["b"], bodies=[b"{}"])], [bad], NOW)
     monkeypatch.undo()
+    log.close()
+    log = SqliteLog.open(place)
+    assert log.append([new("a")], NOW)[0].status == "duplicate"
     assert log.head().offset == 1
     assert log.quarantine_counts() == {}
     assert log.append([new("b")], NOW)[0].status == "stored"
+    log.close()
+
+
+def test_a_first_write_that_fails_does_not_spoil_the_index(place, monkeypatch):
+    log = SqliteLog.open(place)
+    monkeypatch.setattr(log, "_write_tally", lambda tally: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        log.append([new("order-1")], NOW)
+    monkeypatch.undo()
+    assert log.append([new("order-1")], NOW)[0].status == "stored"
+    log.close()
+    log = SqliteLog.open(place)
+    assert log.append([new("order-1")], NOW)[0].status == "duplicate"
     log.close()
 
 

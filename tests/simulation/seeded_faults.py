@@ -25,7 +25,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 FAULTS: tuple[Fault, ...] = (
     Fault(name="window_closed_at_the_start", rule="Time: windows count (now - within, now]", room="sql/expression.py aggregate()",
-          wrong="occurred_at + within >= now instead of > now", shows_in=("memberships", "enrollments")),
+          wrong="occurred_at + within >= now instead of > now (in the count, not in check_at, which would stand still)", shows_in=("memberships", "enrollments")),
     Fault(name="check_at_forgets_older_than", rule="9 check_at", room="stages/segments", wrong="only windows of aggregates set check_at",
           shows_in=("memberships",)),
     Fault(name="merge_keeps_the_latest", rule="2 merge", room="stages/identity", wrong="the latest entered_at stays, the earliest ends merged",
@@ -66,7 +66,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="quiet_hours_one_hour_off_in_summer", rule="11 quiet hours, exact across daylight saving", room="stages/governance, tz_rule",
           wrong="until uses the offset at now, not the one at until", shows_in=("decisions",)),
     Fault(name="cap_off_by_one", rule="11 caps: a cap is full at its limit", room="stages/governance", wrong="count > limit instead of >=", shows_in=("decisions", "messages")),
-    Fault(name="cap_window_closed_at_the_start", rule="11 caps: (now - per, now]", room="stages/governance", wrong="planned_at >= now - per",
+    Fault(name="cap_window_closed_at_the_start", rule="11 caps: (now - per, now]", room="stages/governance", wrong="planned_at >= now - per, deferring a microsecond longer (or the deferral would end now, for ever)",
           shows_in=("decisions",)),
     Fault(name="all_candidates_at_once", rule="11 caps: only the first is decided in this item", room="stages/governance",
           wrong="every candidate is decided against the same count", shows_in=("decisions", "messages")),

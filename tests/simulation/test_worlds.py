@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -81,7 +82,7 @@ def test_drawn_worlds_conserve(world: World) -> None:
 def test_offsets_and_instants_increase() -> None:
     records = seeded(3).records
     assert [r.offset for r in records] == list(range(1, len(records) + 1)) and records[0].kind == "deploy"
-    assert all(a.recorded_at < b.recorded_at for a, b in zip(records, records[1:], strict=False))
+    assert all(a.recorded_at < b.recorded_at for a, b in pairwise(records))
 
 
 def test_a_failing_world_is_made_smaller() -> None:

@@ -98,6 +98,7 @@ class SqliteLog:
         self._lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._cache: OrderedDict[int, list[Record]] = OrderedDict()
+        self._modulus = _modulus(connection)
         self._index: SeenIndex | None = None
         self._known_next = 0
 
@@ -247,7 +248,7 @@ class SqliteLog:
         """The index of message ids, up to date with what other processes appended. Made when first needed: those
         who only read the log do not pay for it."""
         if self._index is None:
-            self._index = SeenIndex(self._connection, _modulus(self._connection), next_offset)
+            self._index = SeenIndex(self._connection, self._modulus, next_offset)
             self._known_next = self._index.reload_after() + 1
         if next_offset != self._known_next:
             sql = (
@@ -256,7 +257,7 @@ class SqliteLog:
             )
             bound = (self._known_next - blocks.MAX_RECORDS, self._known_next)
             for row in self._connection.execute(sql, bound).fetchall():
-                self._index.load(blocks.decode_keys(*row, self._path.name), row[0])
+                self._index.load(blocks.decode_keys(*row, where=self._path.name), row[0])
             self._known_next = next_offset
         return self._index
 
@@ -493,12 +494,12 @@ def _count(
 
 
 def _modulus(connection: sqlite3.Connection) -> int:
-    """The secret of this log's index, made when the log is."""
-    held = connection.execute("SELECT modulus FROM head").fetchone()[0]
-    if held is None:
-        held = modulus_from(random_id())
-        connection.execute("UPDATE head SET modulus = ?", (held,))
-    return held
+    """The secret of this log's index, made once and before anything depends on it."""
+    sql = "SELECT modulus FROM head"
+    if connection.execute(sql).fetchone()[0] is None:
+        with transaction(connection):
+            connection.execute("UPDATE head SET modulus = coalesce(modulus, ?)", (modulus_from(random_id()),))
+    return connection.execute(sql).fetchone()[0]
 
 
 def _conflict(record: NewRecord, verdict: Appended) -> Refused:

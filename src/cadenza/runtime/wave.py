@@ -32,6 +32,7 @@ class _Arrived(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: bool = False
     aliases: bool = False
     fresh: bool = False
+    known: bool = True
     merged: bool = False
 
 
@@ -40,6 +41,7 @@ class Wave:
 
     def __init__(self, engine: Engine, program: Program, *, live: bool) -> None:
         self._engine, self._program, self._live = engine, program, live
+        self._nothing_live = False
 
     def run(self, number: int, *, records: bool) -> Found | None:
         """One wave; None when no lane has an item due."""
@@ -55,7 +57,7 @@ class Wave:
         arrived = self._records() if n_records else _Arrived()
         checks = self._timers() if n_timers else False
         run(engine, [identity.persons(n_records > 0, n_timers > 0), journeys.passages()])
-        self._decide(arrived, n_records > 0, checks)
+        self._decide(arrived, n_records > 0, n_timers > 0, checks)
         return Found(at=at, waiting=waiting - n_records)
 
     # --- records and identity ----------------------------------------------------------------------
@@ -69,9 +71,9 @@ class Wave:
         )
         outcomes, aliases = any(r[2] for r in rows), any(r[3] for r in rows)
         run(engine, identity.resolve(program, outcomes, aliases))
-        fresh, brought, merged, lost = engine.query(
+        fresh, brought, merged, lost, identified = engine.query(
             "SELECT count(*) FILTER (WHERE owners = 0), coalesce(sum(brought), 0), count(*) FILTER (WHERE owners > 1), "
-            "(SELECT count(*) FROM w_rec) - count(*) FROM w_res"
+            "(SELECT count(*) FROM w_rec) - count(*), count(*) FROM w_res"
         )[0]
         run(engine, identity.attach(fresh > 0, brought > 0, lost > 0))
         if merged:
@@ -79,7 +81,7 @@ class Wave:
         run(engine, events.append(program, outcomes))
         names = frozenset(r[0] for r in rows if r[0] is not None)
         arrived = _Arrived(events=names, traits=any(r[1] for r in rows), outcomes=outcomes, aliases=aliases,
-                           fresh=fresh > 0, merged=merged > 0)  # fmt: skip
+                           fresh=fresh > 0, known=identified > fresh, merged=merged > 0)  # fmt: skip
         run(engine, profiles.take_in(
             program, traits=arrived.traits and bool(program.schema.from_traits),
             consents=bool(names & CONSENT_EVENTS), suppressions=bool(names & SUPPRESSION_EVENTS),
@@ -92,7 +94,7 @@ class Wave:
 
     # --- profiles, segments, journeys ----------------------------------------------------------------
 
-    def _decide(self, arrived: _Arrived, records: bool, checks: bool) -> None:
+    def _decide(self, arrived: _Arrived, records: bool, timers: bool, checks: bool) -> None:
         engine, program = self._engine, self._program
         rows = engine.query("SELECT jid, step, bool_or(wake_at <= now) FROM w_enr GROUP BY jid, step ORDER BY jid, step")
         frontier = frozenset((jid, step) for jid, step, _ in rows)
@@ -103,7 +105,7 @@ class Wave:
         run(engine, profiles.row(program, shape, events.typed))
         changed = changed_segments(engine, program) if shape.segments else frozenset()
         run(engine, segments.memberships(program, changed))
-        run(engine, profiles.write_back(program, shape, arrived.fresh, True, bool(changed)))
+        run(engine, profiles.write_back(program, shape, arrived.fresh, arrived.known or timers, bool(changed)))
         if self._live and (shape.consents or shape.suppressions) and program.templates:
             run(engine, [effects.cancel_withdrawn(program)])
         candidates = journeys.triggered(program, arrived.events, changed)
@@ -164,7 +166,11 @@ class Wave:
     def _journeys(self, frontier: journeys.Frontier, candidates: frozenset[int],
                   changed: frozenset[tuple[str, bool]], names: frozenset[str], shape: profiles.Row) -> None:  # fmt: skip
         engine, program = self._engine, self._program
-        run(engine, [journeys.exits(program, frontier, names)] if frontier else journeys.nothing_live())
+        if frontier:
+            run(engine, [journeys.exits(program, frontier, names)])
+        elif not self._nothing_live:
+            run(engine, journeys.nothing_live())
+        self._nothing_live = not frontier
         starts = self._enter(candidates, changed, names) if candidates else frozenset()
         if not frontier and not starts:
             return
@@ -189,7 +195,8 @@ class Wave:
             return frozenset()
         run(engine, journeys.judge())
         rows = engine.query("SELECT DISTINCT verdict, jid FROM w_entry")
-        run(engine, journeys.record_entries(frozenset(verdict for verdict, _ in rows)))
+        held = any(self._program.versions[jid].journey.holdout for _, jid in rows)
+        run(engine, journeys.record_entries(frozenset(verdict for verdict, _ in rows), held))
         return frozenset(jid for verdict, jid in rows if verdict == "enter")
 
     # --- governance and effects --------------------------------------------------------------------

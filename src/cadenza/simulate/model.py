@@ -29,7 +29,7 @@ from cadenza.simulate.evaluate import (
 )  # fmt: skip
 from cadenza.simulate.person import END, START, Enrollment, Message, Person, identifiers_of, layout, normal
 
-ITEMS_AT_ONE_INSTANT = 10_000
+ITEMS_AT_ONE_INSTANT = 2_000
 PID_COLUMN = {"memberships": 0, "refusals": 0, "messages": 1}
 PAGES = {"page": "Page Viewed", "screen": "Screen Viewed"}
 

@@ -204,12 +204,12 @@ def count_unqualified() -> Step:
 
 
 @lru_cache(maxsize=16)
-def record_entries(verdicts: frozenset[str]) -> list[Step]:
-    """Rows for the verdicts that occurred: refusals and assignments."""
+def record_entries(verdicts: frozenset[str], held: bool) -> list[Step]:
+    """Rows for the verdicts that occurred: refusals, and assignments where a journey holds out (``held``)."""
     steps = []
     if verdicts - {"enter"}:
         steps.append(_SCRIPT.step("refusal"))
-    if verdicts & {"enter", "holdout"}:
+    if held and verdicts & {"enter", "holdout"}:
         steps.append(_SCRIPT.step("assignment", bucket=_share()))
     return steps
 

@@ -5,7 +5,9 @@ Every step can be repeated: what is in the log is not imported again, what is de
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -134,6 +136,14 @@ def _show_import(terminal: Terminal, imported: ImportReport) -> None:
     terminal.say()
 
 
+def _command() -> str:
+    """How the reader started us: ``cadenza`` where it is on the path, its file in a virtual environment otherwise."""
+    started = Path(sys.argv[0])
+    if started.name != "cadenza" or shutil.which("cadenza"):
+        return "cadenza"
+    return os.path.relpath(started) if started.is_absolute() else str(started)
+
+
 def invitation(url: str, folder: Path, now: datetime) -> str:
     """What to try once the server runs: an order by a customer nobody knows yet."""
     customer = f"visitor-{now:%Y%m%d-%H%M%S}"
@@ -151,7 +161,7 @@ def invitation(url: str, folder: Path, now: datetime) -> str:
         f"Place an order as a new customer:\n\n"
         f"curl -u {WRITE_KEY}: -H 'Content-Type: application/json' {url}/v1/batch -d '{body}'\n\n"
         f"Within a second the message is in the mailbox:   {url}/mailbox\n"
-        f"Why it was sent:                                 cadenza explain {customer} --project {folder}\n"
+        f"Why it was sent:                                 {_command()} explain {customer} --project {folder}\n"
         f"                                                 {url}/api/persons/{customer}\n"
         f"Everything else the server answers:              {url}/docs\n"
     )

@@ -92,7 +92,8 @@ class Meter:
         self.done, self.total = done, total or self.total
         rate = self._rate()
         share = f"{done:,} of {self.total:,} {self._unit}" if self.total else f"{done:,} {self._unit}"
-        parts = [share, note, f"{rate:,.0f}/s"]
+        # Time alone moves on when only timers are left: a rate of nothing says nothing.
+        parts = [share, note, f"{rate:,.0f}/s" if rate > 0 else ""]
         if self.total and rate > 0:
             left = max(0.0, (self.total - done) / rate)
             parts.append(f"{int(left) // 60}:{int(left) % 60:02d} left")
@@ -116,4 +117,12 @@ def on_import(move: Move) -> Callable[[ImportProgress], None]:
 
 def on_tick(move: Move) -> Callable[[TickProgress], None]:
     """The progress callback of a run of ticks: the note is the virtual date."""
-    return lambda p: move(p.records, f"{p.at:%Y-%m-%d %H:%M}")
+    latest = ""
+
+    def report(p: TickProgress) -> None:
+        nonlocal latest
+        # Lanes are at different dates within a tick; what is shown does not go back.
+        latest = max(latest, f"{p.at:%Y-%m-%d %H:%M}")
+        move(p.records, latest)
+
+    return report
