@@ -4,6 +4,7 @@ SHELL := /bin/sh
 VENV  ?= .venv
 BIN   := $(VENV)/bin
 ARGS  ?=
+SEEDS ?= 0:200
 # The first interpreter that is new enough; `make demo PYTHON=/path/to/python3` overrides.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -42,8 +43,8 @@ golden: $(VENV)/test.ok ## rewrite the golden files; the diff is the review
 bench: $(VENV)/bench.ok ## the figures of the README, side by side with peers
 	@$(BIN)/python -m bench $(ARGS)
 
-sim: $(VENV)/test.ok ## long run of engine against reference model (ARGS='--seed 7 --worlds 200')
-	@$(BIN)/python -m tests.simulation $(ARGS)
+sim: $(VENV)/test.ok ## long run of engine against reference model (SEEDS=first:last repeats one)
+	@CADENZA_SEEDS=$(SEEDS) $(BIN)/python -m pytest -n auto tests/simulation/test_engine_agrees.py $(ARGS)
 
 docs: $(VENV)/run.ok ## write docs/reference and the table catalogue from the code
 	@$(BIN)/python docs/generate.py

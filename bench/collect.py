@@ -1,6 +1,6 @@
 """Collection under load: durable events per second, beside FastAPI + pydantic with the same durability.
 
-    python bench/collect.py [--seconds 8] [--connections 64] [--json]
+    python -m bench.collect [--seconds 8] [--connections 64] [--small] [--json]
 
 Every figure is taken over HTTP on loopback, with one server process (uvicorn) and the load generator in another, on the
 same cores. An event counts when its 200 has been read, which means it is on the disk (SQLite WAL, synchronous=FULL,
@@ -23,13 +23,14 @@ import sys
 import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 import uvloop
 
+from bench.figures import Figure, run_module
 from cadenza.clock import SystemClock
 from cadenza.definitions.kinds import Contract, Property
 from cadenza.definitions.project import Project
@@ -38,6 +39,7 @@ from cadenza.runtime.collect import Collector
 from cadenza.surfaces.collect_http import collect_app
 
 AIMS = {"single": 8_000, "batch": 150_000}
+RATIO_AIM = 4
 KEY = "bench-key"
 CONTRACT = Contract(
     name="Order Completed",
@@ -241,34 +243,40 @@ def _wait_for(port: int) -> None:
     raise SystemExit("The server did not start.")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--connections", type=int, default=64, help="for single events; batches use 32")
-    parser.add_argument("--only", choices=["bare", "cadenza", "fastapi"])
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        serve(options.serve[0], Path(options.serve[1]), int(options.serve[2]))
-        return
+def figures(options: argparse.Namespace) -> list[Figure]:
+    """Both servers under both loads; the ratio is to FastAPI + pydantic in the same run."""
+    seconds = 1.5 if options.small else options.seconds
     kinds = [options.only] if options.only else ["cadenza", "fastapi"]
-    figures = {kind: measure(kind, options.seconds, options.connections) for kind in kinds}
-    if options.json:
-        print(json.dumps(figures, indent=2))
-        return
-    for kind, figure in figures.items():
+    measured = {kind: measure(kind, seconds, options.connections) for kind in kinds}
+    found = []
+    for kind, values in measured.items():
         for shape in ("single", "batch"):
-            row = figure[shape]
-            print(
-                f"{kind:8} {shape:7}{row['events_per_s']:>9,} events/s   p50 {row['p50_ms']:>7} ms   p99 {row['p99_ms']:>7} ms   cpu {row['cpu_us']:>6} us/event   aim {AIMS[shape]:,}"
-            )
-        print(f"{kind:8} stored {figure['stored']:,}, duplicates {figure['duplicate']}")
-    if len(figures) == 2:
-        for shape in ("single", "batch"):
-            ratio = figures["cadenza"][shape]["events_per_s"] / figures["fastapi"][shape]["events_per_s"]
-            print(f"{shape}: {ratio:.1f} times FastAPI + pydantic (aim: 4)")
+            row, peer = values[shape], measured.get("fastapi") if kind == "cadenza" else None
+            rate = peer[shape]["events_per_s"] if peer else None
+            found.append(Figure(
+                bench="collect", name=f"{kind}, {'single events' if shape == 'single' else 'batches of 100'}", value=row["events_per_s"],
+                unit="events/s", better="more", aim=AIMS[shape] if kind == "cadenza" else None,
+                baseline=f"FastAPI + pydantic, {rate:,} events/s" if rate else "", ratio=row["events_per_s"] / rate if rate else None,
+                ratio_better="more", ratio_aim=RATIO_AIM if rate else None, wall_s=seconds, cpu_s=row["cpu_us"] * row["events"] / 1e6,
+                note=f"{row['cpu_us']} µs CPU an event, p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms; {values['stored']:,} stored, {values['duplicate']} duplicates",
+            ))  # fmt: skip
+    return found
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--connections", type=int, default=64, help="for single events; batches use 16")
+    parser.add_argument("--only", choices=["bare", "cadenza", "fastapi"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run this benchmark."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["--serve"]:
+        serve(given[1], Path(given[2]), int(given[3]))
+        return 0
+    return run_module(given, __doc__ or "", figures, _options)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -130,7 +130,7 @@ outcome: { metric: revenue_28d }
 priority: 90
 arena: receipts
 entry: { on: { event: Order Completed }, key: order_id, again: once }
-exit: { goal: event('Receipt Read'), disqualified: event('Account Closed'), superseded: false, time_limit: 1 day }
+exit: { goal: event('Complaint Filed'), disqualified: email is null, superseded: false, time_limit: 1 day }
 steps:
   - send: receipt
 """

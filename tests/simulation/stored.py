@@ -16,7 +16,7 @@ from cadenza.store.duckdb_engine import DuckEngine
 from tests.simulation.engine import Rows, observe
 
 SLICE = 10
-KILLED = (330, 30, 2)
+KILLED = (1382, 24, 2)
 """The world that ``test_crash`` kills: merges, messages, cancellations, outcomes, ends by time limit."""
 
 

@@ -64,6 +64,7 @@ class Ticker:
         row = engine.query("SELECT consumed, horizon, live_from, records, waves FROM clock")[0]
         self._consumed, self._horizon, self._live_from, self._records, self._waves = row
         self._carried = engine.query("SELECT count(*) FROM pending")[0][0]
+        self._unfinished = False
         # After a start: whatever may not have reached the outbox; what it knows it ignores.
         self._hand_over(*effects.publication(started=True))
 
@@ -106,9 +107,13 @@ class Ticker:
         waves_before = self._waves
         with self._engine.transaction():
             self._work(batch, reach, progress, max_waves)
-            if command is not None and not self._carried:
-                self._obey(command)
-            consumed = [*batch, *([command] if command is not None and not self._carried else [])]
+            # A command waits for everything before it: records of busy lanes, and timers beyond the bound on waves.
+            # Before the first deployment nothing can be decided, so nothing is waited for.
+            clear = (not self._carried and not self._unfinished) or self._program is None
+            obeyed = [command] if command is not None and clear else []
+            for record in obeyed:
+                self._obey(record)
+            consumed = [*batch, *obeyed]
             if consumed:
                 self._consumed = consumed[-1].offset
             self._horizon = max(self._horizon, reach)
@@ -124,7 +129,7 @@ class Ticker:
         return TickReport(
             ticks=1, records=len(consumed), waves=self._waves - waves_before, messages=messages, carried=self._carried,
             consumed=self._consumed, horizon=self._horizon,
-            more=behind or self._carried > 0 or command is not None,
+            more=behind or self._carried > 0 or self._unfinished or command is not None,
         )  # fmt: skip
 
     def _reach(self, batch: list[Record], command: Record | None, behind: bool, horizon: datetime | None) -> datetime:
@@ -139,6 +144,7 @@ class Ticker:
     # --- the work of one tick ----------------------------------------------------------------------
 
     def _work(self, batch: list[Record], reach: datetime, progress, max_waves: int) -> None:  # noqa: ANN001
+        self._unfinished = False
         if self._program is None:
             if batch:
                 self._keep_for_later(batch)
@@ -148,6 +154,7 @@ class Ticker:
         queued = self._queue(batch)
         waves = self._run_waves(queued, progress, max_waves)
         self._waves += waves
+        self._unfinished = waves >= max_waves
         if queued:
             self._finish(queued)
 

@@ -397,7 +397,7 @@ class _Writer:
 def _ends(step: Step) -> bool:
     """Whether nothing behind the step is ever reached."""
     lists = [inside for _, inside in inner_steps(step, "")]
-    return isinstance(step, ExitStep) or bool(lists) and all(any(map(_ends, inside)) for inside in lists)
+    return isinstance(step, ExitStep) or (bool(lists) and all(any(map(_ends, inside)) for inside in lists))
 
 
 def _longest(steps: tuple[Step, ...], since_s: int = 0) -> tuple[int, int]:

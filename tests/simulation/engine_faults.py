@@ -1,0 +1,159 @@
+"""The faults of ``seeded_faults`` planted in the real engine: in the text of a stage's SQL, or in the code of a function.
+
+Each is a wrong text for a right one that stands in the source. ``planted`` puts it there for a while.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import _lru_cache_wrapper
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+import cadenza
+from cadenza.sql.step import Script
+from cadenza.stages import effects, journeys
+
+SOURCE = Path(cadenza.__file__).parent
+
+
+class Slip(msgspec.Struct, frozen=True):
+    """``wrong`` in place of every ``right`` in ``place``: ``stages/x.sql``, or ``room/module.py:function``."""
+
+    place: str
+    right: str
+    wrong: str
+
+
+ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
+    "window_closed_at_the_start": (
+        Slip("sql/expression.py:aggregate", "exp.GT(this=leaves.copy()", "exp.GTE(this=leaves.copy()"),
+        Slip(
+            "sql/expression.py:aggregate", "exp.Min(this=leaves.copy()), where)",
+            'exp.Min(this=leaves.copy()), [*where, exp.GT(this=leaves.copy(), expression=column("now", "w"))])',
+        ),
+    ),
+    "check_at_forgets_older_than": (
+        Slip("sql/expression.py:Compiler.boundaries", "case OlderThan(arg, seconds):", "case OlderThan(arg, seconds) if False:"),
+    ),
+    "merge_keeps_the_latest": (Slip("stages/identity.sql", "ORDER BY e.entered_at, e.eid)", "ORDER BY e.entered_at DESC, e.eid)"),),
+    "merge_triggers": (
+        Slip("stages/identity.py:_merge_profile", 'exp.func("bool_or", column(n, "p"))',
+             """sql(f'bool_or(p."{n}") FILTER (WHERE p.pid = g.survivor)').copy()"""),
+    ),
+    "survivor_is_the_largest": (Slip("stages/identity.sql", "coalesce(min(pid), offset_) AS pid", "coalesce(max(pid), offset_) AS pid"),),
+    "email_keeps_its_case": (Slip("stages/identity.py:_trimmed", 'kind == "email"', "False"),),
+    "tie_grants_consent": (Slip("stages/profiles.py:_consents", "bool_and(k.granted)", "bool_or(k.granted)"),),
+    "late_statement_wins": (
+        Slip("stages/profiles.sql", "s.occurred_at = max(s.occurred_at) OVER", "s.offset_ = max(s.offset_) OVER"),
+    ),
+    "late_trait_wins": (
+        Slip("stages/profiles.py:_sent_traits", "(v.occurred_at, v.applied_at,", "(v.applied_at, v.occurred_at,"),
+    ),
+    "exits_after_steps": (
+        Slip("stages/journeys.sql", "CASE WHEN :goal THEN", "CASE WHEN e.wake_at <= e.now THEN NULL WHEN :goal THEN"),
+    ),
+    "disqualified_before_goal": (
+        Slip("stages/journeys.sql", "CASE WHEN :goal THEN 'goal' WHEN :disqualified THEN 'disqualified' END",
+             "CASE WHEN :disqualified THEN 'disqualified' WHEN :goal THEN 'goal' END"),
+    ),
+    "null_takes_otherwise": (Slip("stages/journeys.py:_hop", "if unknown != no:", "if False:"),),
+    "record_before_timer": (
+        Slip("stages/events.sql", "t.at_ <= r.at_ THEN", "t.at_ < r.at_ THEN"),
+        Slip("stages/events.sql", "r.at_ < t.at_ THEN", "r.at_ <= t.at_ THEN"),
+    ),
+    "arrival_sees_the_event": (
+        Slip("definitions/graph.py:_Flattening._wait_for", "arrived = without_events(condition)", "arrived = condition"),
+    ),
+    "holdout_bucket_off": (Slip("stages/journeys.sql", "WHEN :bucket < k.share_bp", "WHEN :bucket * 2 <= k.share_bp"),),
+    "re_entry_counts_from_the_exit": (
+        Slip("stages/journeys.sql", "max(e.entered_at) AS last_at",
+             "max((SELECT max(z.ts) FROM enrollment_end AS z WHERE z.eid = e.eid)) AS last_at"),
+    ),
+    "overdue_blocks_re_entry": (Slip("stages/journeys.sql", "s.reason IS NULL AND NOT s.overdue, FALSE", "s.reason IS NULL, FALSE"),),
+    "priority_tie_lets_in": (Slip("stages/journeys.sql", "s.priority >= d.priority", "s.priority > d.priority"),),
+    "supersedes_across_arenas": (Slip("stages/journeys.sql", "x.pid = s.pid AND x.arena = s.arena", "x.pid = s.pid"),),
+    "wait_outlives_the_limit": (
+        Slip("stages/journeys.sql", "least(m.now + to_seconds(h.seconds), m.limit_at)", "m.now + to_seconds(h.seconds)"),
+    ),
+    "suppress_unknown_lets_through": (Slip("stages/governance.py:_suppress_rule", "[exp.true()]", "[exp.false()]"),),
+    "transactional_asks_consent": (
+        Slip("stages/governance.sql", "s.message_class <> 'marketing' THEN", "s.message_class <> 'marketing' AND c.consented_ THEN"),
+    ),
+    "quiet_hours_one_hour_off_in_summer": (
+        Slip("stages/governance.sql", "greatest(z.utc_from, q.target - to_seconds(z.off_s))", "q.now + (q.target - q.local_)"),
+        Slip("stages/governance.sql", "SELECT l.eid, l.zone, l.now,", "SELECT l.eid, l.zone, l.now, l.local_,"),
+    ),
+    "cap_off_by_one": (Slip("stages/governance.py:_caps", ">= {cap.limit}{applies}", "> {cap.limit}{applies}"),),
+    "cap_window_closed_at_the_start": (
+        Slip("stages/governance.py:_caps", "m.planned_at > g.now", "m.planned_at >= g.now"),
+        Slip("stages/governance.sql", "m.planned_at > g.now", "m.planned_at >= g.now"),
+    ),
+    "all_candidates_at_once": (Slip("stages/governance.sql", ".turn = 1", ".turn >= 1"),),
+    "deadline_from_the_last_deferral": (
+        Slip("stages/journeys.sql", "limit_at), due_since FROM w_verdict",
+             "limit_at), CASE WHEN verdict = 'defer' THEN until ELSE due_since END FROM w_verdict"),
+    ),
+    "failed_messages_count": (Slip("stages/governance.sql", "name = 'Message Failed'", "name = 'Never'"),),
+    "completed_cancels": (
+        Slip("runtime/wave.py:Wave._journeys", "if self._live and frontier:", "if False:"),
+        Slip("runtime/wave.py:Wave._journeys", "sends = self._send(", "self._live and run(engine, [effects.cancel_ended()]); sends = self._send("),
+        Slip("stages/effects.sql", "JOIN w_end AS x ON",
+             "JOIN (SELECT eid, now, reason FROM w_end UNION SELECT eid, now, reason FROM w_move WHERE kind = 'end') AS x ON"),
+    ),
+    "replay_is_delivered": (Slip("stages/effects.sql", "d.now > getvariable('live_from')", "TRUE"),),
+}  # fmt: skip
+"""The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
+
+
+@contextmanager
+def planted(slips: tuple[Slip, ...]) -> Iterator[None]:
+    """The engine with these mistakes in it."""
+    with ExitStack() as stack:
+        stack.callback(_forget)
+        for place in dict.fromkeys(slip.place for slip in slips):
+            stack.enter_context(_in_place(place, [slip for slip in slips if slip.place == place]))
+        _forget()
+        yield
+
+
+def _forget() -> None:
+    """Steps that are made once for all programs are made again."""
+    for stage in (journeys, effects):
+        for made in vars(stage).values():
+            if isinstance(made, _lru_cache_wrapper):
+                made.cache_clear()
+
+
+def _in_place(place: str, slips: list[Slip]) -> Any:
+    path, _, name = place.partition(":")
+    module = importlib.import_module("cadenza." + path.rpartition(".")[0].replace("/", "."))
+    if not name:
+        text = _slipped((SOURCE / path).read_text(encoding="utf-8"), slips)
+        return patch.object(module, "_SCRIPT", Script(module._SCRIPT.room, text))
+    function: Any = module
+    for part in name.split("."):
+        function = getattr(function, part)
+    source = _slipped(textwrap.dedent(inspect.getsource(function)), slips)
+    return patch.object(function, "__code__", _made(module, source, function.__name__).__code__)
+
+
+def _made(module: ModuleType, source: str, name: str) -> Callable[..., Any]:
+    names = dict(vars(module))
+    exec(compile(f"from __future__ import annotations\n{source}", module.__file__ or "", "exec"), names)
+    return names[name]
+
+
+def _slipped(text: str, slips: list[Slip]) -> str:
+    for slip in slips:
+        assert slip.right in text, f"{slip.place} has no longer: {slip.right}"
+        text = text.replace(slip.right, slip.wrong)
+    return text
