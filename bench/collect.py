@@ -30,7 +30,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from bench.figures import Figure, run_module
+from bench.figures import Figure, cpu_s, peak_rss_mb, run_module
 from cadenza.clock import SystemClock
 from cadenza.definitions.kinds import Contract, Property
 from cadenza.definitions.project import Project
@@ -212,19 +212,14 @@ def measure(kind: str, seconds: float, connections: int) -> dict[str, Any]:
         log = SqliteLog.open(Path(folder) / "log.db")
         stored = log.stored_counts()
         log.close()
-    return {"single": single, "batch": batch, "stored": stored.stored, "duplicate": stored.duplicate}
+    return {"single": single, "batch": batch, "rss_mb": rss, "stored": stored.stored, "duplicate": stored.duplicate}
 
 
 def _with_cpu(pid: int, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The figures of ``run`` with the server's processor time per event (µs)."""
-    before = _cpu_s(pid)
+    before = cpu_s(pid)
     figures = run()
-    return figures | {"cpu_us": round(1e6 * (_cpu_s(pid) - before) / figures["events"], 2)}
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return figures | {"cpu_us": round(1e6 * (cpu_s(pid) - before) / figures["events"], 2)}
 
 
 def _free_port() -> int:
@@ -258,6 +253,7 @@ def figures(options: argparse.Namespace) -> list[Figure]:
                 unit="events/s", better="more", aim=AIMS[shape] if kind == "cadenza" else None,
                 baseline=f"FastAPI + pydantic, {rate:,} events/s" if rate else "", ratio=row["events_per_s"] / rate if rate else None,
                 ratio_better="more", ratio_aim=RATIO_AIM if rate else None, wall_s=seconds, cpu_s=row["cpu_us"] * row["events"] / 1e6,
+                rss_mb=values["rss_mb"],
                 note=f"{row['cpu_us']} µs CPU an event, p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms; {values['stored']:,} stored, {values['duplicate']} duplicates",
             ))  # fmt: skip
     return found

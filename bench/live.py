@@ -214,8 +214,8 @@ def _wait_for_receipts(folder: Path, count: int) -> None:
 def figures(options: argparse.Namespace) -> list[Figure]:
     """Idle first, then under load."""
     persons = options.persons or (1_000 if options.small else 100_000)
-    seconds, rate = (3.0, 40.0) if options.small else (options.seconds, options.rate)
-    idle_seconds = 2.0 if options.small else 12.0
+    seconds, rate = (2.0, 50.0) if options.small else (options.seconds, options.rate)
+    idle_seconds = 1.5 if options.small else 12.0
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         prepare(folder, persons, 10 if options.small else JOURNEYS)

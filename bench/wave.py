@@ -142,9 +142,9 @@ def _beside_bare(store: Store, name: str, tick: Callable[[], object], scale: flo
 
 def figures(options: argparse.Namespace) -> list[Figure]:
     """Everything above, each store in a folder that is deleted afterwards."""
-    persons = options.persons or (2_000 if options.small else 100_000)
-    due = options.due if options.due is not None else (2_000 if options.small else 1_000_000)
-    journeys = 20 if options.small else JOURNEYS
+    persons = options.persons or (1_000 if options.small else 100_000)
+    due = options.due if options.due is not None else (1_000 if options.small else 1_000_000)
+    journeys = 10 if options.small else JOURNEYS
     found = []
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder), persons, journeys)

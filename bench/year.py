@@ -3,7 +3,7 @@
     python -m bench.year [--small] [--json]
 
 The same calls as ``cadenza demo``, in a process of its own: import into the log (SQLite), then ticks until the end of the year
-into the store (DuckDB), three journeys, governance, holdouts. ``--small`` takes the first three weeks.
+into the store (DuckDB), three journeys, governance, holdouts. ``--small`` takes its first four days.
 Baseline: a bare INSERT .. SELECT of all rows of the finished store into a new file.
 """
 
@@ -30,7 +30,7 @@ from cadenza.workspace import Workspace
 EXAMPLE = ROOT / "examples" / "online-retail"
 SOURCE = "online_retail"
 TICK_AIM_S, RSS_AIM_MB = 60, 1_536
-SMALL_UNTIL = "2010-12-22"
+SMALL_UNTIL = "2010-12-05"
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ def figures(options: argparse.Namespace) -> list[Figure]:
 
 
 def _figures(found: Replay, bare: Meter, whole: bool) -> list[Figure]:
-    year = "the year" if whole else "three weeks"
+    year = "the year" if whole else "four days"
     reconciled = "reconciles with the file" if found.reconciled else "DOES NOT RECONCILE" if whole else "a part: totals differ"
     return [
         Figure(bench="year", name=f"import {year}", value=found.import_wall_s, unit="s", wall_s=found.import_wall_s,

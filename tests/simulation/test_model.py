@@ -362,6 +362,19 @@ def test_messages_of_an_ended_enrollment_are_cancelled_unless_handed_over_or_rep
     assert tape.rows("cancellations") == [(second, "goal")]
 
 
+def test_messages_that_consent_or_suppression_forbids_by_now_are_cancelled() -> None:
+    tape = Tape(journey(send(), send("receipt"), wait(50)))
+    tape.reachable()
+    tape.track(1, "Order")
+    tape.until(1)
+    marketing, receipt = (next(r[0] for r in tape.rows("messages") if r[2] == t) for t in ("hello", "receipt"))
+    tape.consent(2, granted=False)
+    assert tape.rows("cancellations") == [(marketing, "no_consent")]
+    tape.track(3, "Email Bounced", bounce_type="hard")
+    assert tape.rows("cancellations") == sorted([(marketing, "no_consent"), (receipt, "suppressed")], key=repr)
+    assert tape.ends() == []
+
+
 def test_replayed_messages_are_not_deliverable_and_never_cancelled() -> None:
     tape = Tape(journey(send(), wait(50), goal="event('Paid')"))
     tape.add(0, "command", command="replay")

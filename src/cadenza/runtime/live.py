@@ -22,6 +22,7 @@ class Live:
     def __init__(self, ticker: Ticker, engine: Engine, log: Log, clock: Clock) -> None:
         self._ticker, self._engine, self._log, self._clock = ticker, engine, log, clock
         self._more = True
+        self._rehearsed = False
         self._next_due: datetime | None = None
 
     def step(self, max_records: int = 10_000) -> TickReport | None:
@@ -29,11 +30,18 @@ class Live:
         now = self._clock.now()
         waiting = self._log.head().offset > self._ticker.consumed()
         if not waiting and not self._more and (self._next_due is None or self._next_due > now):
+            self._rehearse()
             return None
         report = self._ticker.tick(self._fenced(now), max_records)
         # Only a tick changes the store, so what is due next holds until the next tick.
         self._more, self._next_due = report.more, next_due(self._engine)
         return report
+
+    def _rehearse(self) -> None:
+        """Once, in the first idle moment: the first record that comes then finds its SQL generated."""
+        if not self._rehearsed:
+            self._rehearsed = True
+            self._ticker.rehearse()
 
     def run(self, until: datetime | None, progress: Callable[[Progress], None] | None = None) -> TickReport:
         """Ticks until the log is consumed and timers up to ``until`` are done; None: no further than the last record.
