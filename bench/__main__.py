@@ -14,14 +14,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.figures import ROOT, Figure, child_environment, from_json, say, table, warn_if_busy
+from bench.figures import ROOT, Figure, child_environment, from_json, say, table
 
 NAMES = ("year", "wave", "live", "dbos_peer", "collect")
 
 
 def run_one(name: str, small: bool) -> list[Figure] | None:
     """The figures of one benchmark; None when it failed (what it said is on standard error)."""
-    warn_if_busy()
     command = [sys.executable, "-m", f"bench.{name}", "--json", *(["--small"] if small else [])]
     done = subprocess.run(command, cwd=ROOT, env=child_environment(), stdout=subprocess.PIPE, check=False)
     if done.returncode:
@@ -50,7 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(msgspec.json.encode({"load_before": before, "failed": failed, "figures": found}).decode())
     else:
         print(table(found))
-        print(f"{os.cpu_count()} cores, load average {before:.1f} before, {os.getloadavg()[0]:.1f} after (the run itself counts).")
+        print(
+            f"{os.cpu_count()} cores, load average {before:.1f} before, {os.getloadavg()[0]:.1f} after (the run itself counts)."
+        )
+        if chosen.small:
+            print("These were tiny sizes: they show that everything runs, and nothing else.")
         print(f"Failed: {', '.join(failed)}" if failed else "", end="\n" if failed else "")
     return 1 if failed else 0
 

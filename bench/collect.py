@@ -206,6 +206,7 @@ def measure(kind: str, seconds: float, connections: int) -> dict[str, Any]:
             drive(port, 100, 1.0, 32, "v")
             single = _with_cpu(server.pid, lambda: drive(port, None, seconds, connections, "s"))
             batch = _with_cpu(server.pid, lambda: drive(port, 100, seconds, 32, "b"))
+            rss = peak_rss_mb(server.pid)
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(30)
@@ -261,7 +262,7 @@ def figures(options: argparse.Namespace) -> list[Figure]:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--connections", type=int, default=64, help="for single events; batches use 16")
+    parser.add_argument("--connections", type=int, default=64, help="for single events; batches use 32")
     parser.add_argument("--only", choices=["bare", "cadenza", "fastapi"])
 
 

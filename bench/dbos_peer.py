@@ -120,7 +120,7 @@ def dbos_run(folder: Path, customers: int, threads: int) -> Run:
 
 def measure_dbos(customers: int, trial: int, choices: Sequence[int] = THREADS) -> Run:
     """Try the numbers of threads, then run with the fastest; each in a process and a folder of its own."""
-    threads = min(choices, key=lambda n: _dbos_child(trial, n).wall_s)
+    threads = choices[0] if len(choices) == 1 else min(choices, key=lambda n: _dbos_child(trial, n).wall_s)
     say(f"DBOS: {customers:,} workflows, threads: {threads} (the fastest of {', '.join(map(str, choices))})")
     return _dbos_child(customers, threads)
 
@@ -251,7 +251,7 @@ def figures(options: argparse.Namespace) -> list[Figure]:
     if importlib.util.find_spec("dbos") is None:
         say("DBOS is not installed ('make bench' installs it); its side is left out.")
     else:
-        dbos = measure_dbos(40, 5, (1, 4)) if options.small else measure_dbos(options.dbos, TRIAL)
+        dbos = measure_dbos(40, 0, (2,)) if options.small else measure_dbos(options.dbos, TRIAL)
     found = [] if dbos is None else [_row("DBOS", dbos)]
     for customers, aim in zip(counts, AIMS, strict=True):
         if customers:
@@ -264,7 +264,11 @@ def _row(who: str, run: Run, peer: Run | None = None, aim: int | None = None) ->
     against, ratio = "DBOS is not installed" if who == "Cadenza" else "", None
     if peer is not None:
         rate = peer.journeys / peer.wall_s
-        extrapolated = "" if run.journeys == peer.journeys else f", extrapolated linearly from {peer.journeys:,} to {run.journeys:,}"
+        extrapolated = (
+            ""
+            if run.journeys == peer.journeys
+            else f", extrapolated linearly from {peer.journeys:,} to {run.journeys:,}"
+        )
         against, ratio = f"DBOS, {number(rate)} journeys/s{extrapolated}", speed / rate
     return Figure(
         bench="dbos_peer", name=f"{who}, {run.journeys:,} customers", value=speed, unit="journeys/s", better="more", baseline=against,

@@ -27,7 +27,16 @@ from typing import Any
 import msgspec
 
 from bench.figures import (
-    ROOT, Figure, as_json, child_environment, cpu_s, number, peak_rss_mb, percentile, run_module, say,
+    ROOT,
+    Figure,
+    as_json,
+    child_environment,
+    cpu_s,
+    number,
+    peak_rss_mb,
+    percentile,
+    run_module,
+    say,
 )  # fmt: skip
 from bench.shop import FIRST_PID, JOURNEYS, SIGNALS, WRITE_KEY, fill, write_project
 from cadenza.adapters.channels import MAILBOX_FILE
@@ -69,7 +78,16 @@ def prepare(folder: Path, persons: int, journeys: int) -> None:
 @contextmanager
 def serving(folder: Path) -> Any:
     """The server as an operator starts it; yields (url, its process)."""
-    command = [sys.executable, "-c", "from cadenza.surfaces.cli import console; console()", "run", "--port", "0", "-p", str(folder)]
+    command = [
+        sys.executable,
+        "-c",
+        "from cadenza.surfaces.cli import console; console()",
+        "run",
+        "--port",
+        "0",
+        "-p",
+        str(folder),
+    ]
     with (folder / "server.log").open("w") as output:
         server = subprocess.Popen(command, cwd=ROOT, env=child_environment(), stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -220,7 +238,9 @@ def figures(options: argparse.Namespace) -> list[Figure]:
         folder = Path(scratch)
         prepare(folder, persons, 10 if options.small else JOURNEYS)
         with serving(folder) as (url, server):
-            idle_load = Load(url=url, name=_IDLE, rate=2.0, seconds=idle_seconds, persons=persons, orders_in_100=100, connections=1)
+            idle_load = Load(
+                url=url, name=_IDLE, rate=2.0, seconds=idle_seconds, persons=persons, orders_in_100=100, connections=1
+            )
             idle_sent = send(idle_load)
             _wait_for_receipts(folder, idle_sent.orders)
             say(f"sending {rate:.0f} events/s for {seconds:.0f} s")
@@ -244,7 +264,9 @@ def _messages(folder: Path) -> str:
     return f"{moved:,} moves and {ticks_at:,} messages in {waves:,} waves"
 
 
-def _figures(idle: Measured, loaded: Measured, sent: Sent, used: float, rss: float, seconds: float, what: str) -> list[Figure]:
+def _figures(
+    idle: Measured, loaded: Measured, sent: Sent, used: float, rss: float, seconds: float, what: str
+) -> list[Figure]:
     p50, p99 = percentile(loaded.latencies, 0.5), percentile(loaded.latencies, 0.99)
     base50, base99 = percentile(idle.latencies, 0.5), percentile(idle.latencies, 0.99)
     rate = sent.events / seconds

@@ -69,7 +69,9 @@ def _contracts() -> str:
 
 def _template(name: str, channel: str, subject: str, body: str, purpose: str = "marketing") -> str:
     kind = "marketing" if purpose == "marketing" else "transactional"
-    return f"template: {name}\nchannel: {channel}\npurpose: {purpose}\nclass: {kind}\nsubject: {subject}\nbody: '{body}'\n"
+    return (
+        f"template: {name}\nchannel: {channel}\npurpose: {purpose}\nclass: {kind}\nsubject: {subject}\nbody: '{body}'\n"
+    )
 
 
 def _templates() -> str:
@@ -83,7 +85,9 @@ def _templates() -> str:
 
 
 def _journey(n: int) -> str:
-    flag, first = (", as: clicked", "      - when: clicked\n        steps: [ { wait: 6 hours } ]\n") if n % 2 else ("", "")
+    flag, first = (
+        (", as: clicked", "      - when: clicked\n        steps: [ { wait: 6 hours } ]\n") if n % 2 else ("", "")
+    )
     return f"""journey: journey_{n:02}
 owner: bench@shop.example
 outcome: {{ metric: revenue_28d }}
@@ -216,7 +220,10 @@ def fill(engine: Engine, program: Program, persons: int, at: datetime, due: date
         first = spread.format(shift=0) if due is None else f"TIMESTAMP '{due}'"
         second = spread.format(shift=43) if due is None else "noon + INTERVAL 10 DAY"
         # The arenas of the two differ: they are the journeys' numbers modulo ten.
-        both = ((f"1 + i % {journeys}", first), (f"1 + (i % {journeys} + 1 + i // {journeys} % 9) % {journeys}", second))
+        both = (
+            (f"1 + i % {journeys}", first),
+            (f"1 + (i % {journeys} + 1 + i // {journeys} % 9) % {journeys}", second),
+        )
         _rests(engine, program, only_first=due is not None)
         for slot, (journey, wake) in enumerate(both):
             engine.execute(_ENROLL.format(slot=slot, journey=journey, wake=wake))
@@ -233,7 +240,9 @@ def _rests(engine: Engine, program: Program, only_first: bool) -> None:
         waits = [s.step for s in version.graph.stops if s.kind == "wait_for"][:1] if only_first else stops
         rows += [(version.jid, i, len(waits), step) for i, step in enumerate(waits)]
     values = ", ".join(str(row) for row in rows)
-    engine.execute(f"CREATE OR REPLACE TEMP TABLE b_rest AS SELECT * FROM (VALUES {values}) AS v(jid, choice, choices, step)")
+    engine.execute(
+        f"CREATE OR REPLACE TEMP TABLE b_rest AS SELECT * FROM (VALUES {values}) AS v(jid, choice, choices, step)"
+    )
 
 
 def happens(number: int, person: int, at: datetime) -> dict[str, object]:

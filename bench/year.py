@@ -105,7 +105,9 @@ def figures(options: argparse.Namespace) -> list[Figure]:
 
 def _figures(found: Replay, bare: Meter, whole: bool) -> list[Figure]:
     year = "the year" if whole else "four days"
-    reconciled = "reconciles with the file" if found.reconciled else "DOES NOT RECONCILE" if whole else "a part: totals differ"
+    reconciled = (
+        "reconciles with the file" if found.reconciled else "DOES NOT RECONCILE" if whole else "a part: totals differ"
+    )
     return [
         Figure(bench="year", name=f"import {year}", value=found.import_wall_s, unit="s", wall_s=found.import_wall_s,
                cpu_s=found.import_cpu_s, note=f"{found.records:,} records in the log; {reconciled}"),

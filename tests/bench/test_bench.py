@@ -74,7 +74,9 @@ def test_the_bare_copy_holds_the_rows_a_tick_wrote(shop: tuple[DuckEngine, Bench
     bench.ticker.tick(later(NOON, 3))
     rows = written.collect()
     assert rows["event"] == 300 == engine.query(f"SELECT count(*) FROM event WHERE offset_ < {FIRST_PID}")[0][0]
-    moved = engine.query("SELECT count(DISTINCT eid) FROM (SELECT eid FROM transition UNION ALL SELECT eid FROM enrollment_end)")
+    moved = engine.query(
+        "SELECT count(DISTINCT eid) FROM (SELECT eid FROM transition UNION ALL SELECT eid FROM enrollment_end)"
+    )
     assert rows["enrollment"] == moved[0][0] > 0
     written.write_bare()
     for table_name, count in rows.items():

@@ -13,7 +13,7 @@ from tests.docs import pages
 from tests.docs.played import write_files
 
 PAGE = pages.ROOT / "docs" / "explanation" / "lanes-and-waves.md"
-MARKS = ("<!-- waves: a test runs the tick and writes these rows -->", "<!-- end of waves -->")
+MARKS = ("<!-- waves: a test runs the tick and compares these rows -->", "<!-- end of waves -->")
 Seen = list[dict[int, tuple[str, datetime]]]
 
 
@@ -36,12 +36,14 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 def table(waves: Seen) -> list[str]:
     """The waves as rows of Markdown; lanes in the order in which they first had an item."""
-    lanes = sorted({lane for wave in waves for lane in wave}, key=lambda lane: min(w[lane][1] for w in waves if lane in w))
+    lanes = sorted(
+        {lane for wave in waves for lane in wave}, key=lambda lane: min(w[lane][1] for w in waves if lane in w)
+    )
     cells = [[f"{w[lane][0]}, {w[lane][1]:%Y-%m-%d %H:%M}" if lane in w else "" for lane in lanes] for w in waves]
     return [f"| {n} | {' | '.join(row)} |" for n, row in enumerate(cells, 1)]
 
 
-def test_golden_waves(seen: Seen, tmp_path: Path) -> None:
+def test_the_waves(seen: Seen, tmp_path: Path) -> None:
     write_files(PAGE, tmp_path)
     with Workspace.open(tmp_path) as workspace:
         workspace.apply(history_of="calls")

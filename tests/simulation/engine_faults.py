@@ -78,9 +78,12 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
         Slip("stages/journeys.sql", "max(e.entered_at) AS last_at",
              "max((SELECT max(z.ts) FROM enrollment_end AS z WHERE z.eid = e.eid)) AS last_at"),
     ),
-    "overdue_blocks_re_entry": (Slip("stages/journeys.sql", "s.reason IS NULL AND NOT s.overdue, FALSE", "s.reason IS NULL, FALSE"),),
+    "overdue_blocks_re_entry": (Slip("stages/journeys.sql", "s.reason IS NULL AND NOT s.overdue", "s.reason IS NULL"),),
     "priority_tie_lets_in": (Slip("stages/journeys.sql", "s.priority >= d.priority", "s.priority > d.priority"),),
-    "supersedes_across_arenas": (Slip("stages/journeys.sql", "x.pid = s.pid AND x.arena = s.arena", "x.pid = s.pid"),),
+    "supersedes_across_arenas": (
+        Slip("stages/journeys.sql", "x.pid = s.pid AND x.arena = s.arena", "x.pid = s.pid"),
+        Slip("stages/journeys.sql", "verdict = 'enter' AND arena IS NOT NULL", "verdict = 'enter'"),
+    ),
     "wait_outlives_the_limit": (
         Slip("stages/journeys.sql", "least(m.now + to_seconds(h.seconds), m.limit_at)", "m.now + to_seconds(h.seconds)"),
     ),
@@ -95,6 +98,7 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "cap_off_by_one": (Slip("stages/governance.py:_caps", ">= {cap.limit}{applies}", "> {cap.limit}{applies}"),),
     "cap_window_closed_at_the_start": (
         Slip("stages/governance.py:_caps", "m.planned_at > g.now", "m.planned_at >= g.now"),
+        Slip("stages/governance.py:_caps", "k.k_{i} + to_seconds({cap.per_s})", "k.k_{i} + to_seconds({cap.per_s}) + to_microseconds(1)"),
         Slip("stages/governance.sql", "m.planned_at > g.now", "m.planned_at >= g.now"),
     ),
     "all_candidates_at_once": (Slip("stages/governance.sql", ".turn = 1", ".turn >= 1"),),

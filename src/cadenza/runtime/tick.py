@@ -205,6 +205,7 @@ class Ticker:
         engine.execute("CREATE OR REPLACE TEMP TABLE t_lane_person (pid BIGINT, lane BIGINT)")
         if not queued:
             engine.execute("CREATE OR REPLACE TEMP TABLE t_payload (offset_ BIGINT, properties VARCHAR)")
+            engine.execute("CREATE OR REPLACE TEMP TABLE t_queue (recorded_at TIMESTAMP, kind VARCHAR, p_message_id VARCHAR)")
             return 0
         if batch:
             engine.append_json("t_raw", RAW_COLUMNS, _rows(batch))

@@ -7,10 +7,13 @@ FROM w_verdict AS d JOIN t_send AS s ON s.jid = d.jid AND s.step = d.step JOIN w
 WHERE d.verdict = 'send';
 
 -- name: cancel_ended
--- Messages of ended passages that were not handed over.
+-- Messages of ended passages that were not handed over, as far as was reported by then (also by records still queued).
 INSERT INTO cancellation
 SELECT m.message_id, x.now, x.reason, getvariable('wave') FROM message AS m JOIN w_end AS x ON x.eid = m.eid
-ANTI JOIN (SELECT message_id FROM message_outcome) AS o ON o.message_id = m.message_id ANTI JOIN cancellation AS n ON n.message_id = m.message_id
+ANTI JOIN (
+  SELECT message_id, TIMESTAMP '0001-01-01' AS at_ FROM message_outcome
+  UNION ALL SELECT p_message_id, recorded_at FROM t_queue WHERE kind = 'outcome'
+) AS o ON o.message_id = m.message_id AND o.at_ <= x.now ANTI JOIN cancellation AS n ON n.message_id = m.message_id
 WHERE m.deliverable;
 
 -- name: cancel_withdrawn
@@ -18,7 +21,10 @@ WHERE m.deliverable;
 INSERT INTO cancellation
 SELECT m.message_id, c.now, CASE WHEN :suppressed IN ('hard_bounce', 'complaint', 'legal') OR (:suppressed IS NOT NULL AND m.message_class = 'marketing') THEN 'suppressed' ELSE 'no_consent' END, getvariable('wave')
 FROM message AS m JOIN w_ctx AS c ON c.pid = m.pid
-ANTI JOIN (SELECT message_id FROM message_outcome) AS o ON o.message_id = m.message_id ANTI JOIN cancellation AS n ON n.message_id = m.message_id
+ANTI JOIN (
+  SELECT message_id, TIMESTAMP '0001-01-01' AS at_ FROM message_outcome
+  UNION ALL SELECT p_message_id, recorded_at FROM t_queue WHERE kind = 'outcome'
+) AS o ON o.message_id = m.message_id AND o.at_ <= c.now ANTI JOIN cancellation AS n ON n.message_id = m.message_id
 WHERE m.deliverable AND (:suppressed IN ('hard_bounce', 'complaint', 'legal') OR (m.message_class = 'marketing' AND (:suppressed IS NOT NULL OR NOT :consented)));
 
 -- name: outbox_messages
