@@ -18,8 +18,24 @@ import msgspec
 
 from cadenza.clock import iso
 from cadenza.definitions.expression import (
-    Agg, Binary, Coalesce, Consented, EventIs, Expr, Flag, InJourney, InList, InSegment, IsNull, Like, Lit, Not,
-    OlderThan, Prop, Trait, walk,
+    Agg,
+    Binary,
+    Coalesce,
+    Consented,
+    EventIs,
+    Expr,
+    Flag,
+    InJourney,
+    InList,
+    InSegment,
+    IsNull,
+    Like,
+    Lit,
+    Not,
+    OlderThan,
+    Prop,
+    Trait,
+    walk,
 )  # fmt: skip
 
 Value = Union[str, int, Decimal, bool, datetime, None]

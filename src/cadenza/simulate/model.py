@@ -17,7 +17,17 @@ from cadenza.clock import EPOCH, from_micros, to_micros
 from cadenza.definitions.builtin import BUILTIN_CONTRACTS
 from cadenza.definitions.expression import Agg, Consented, Expr, InJourney, InSegment, OlderThan, Trait, walk
 from cadenza.definitions.kinds import (
-    Branch, ExitStep, Holdout, Identifier, Journey, Send, Split, Step, Update, Wait, WaitFor,
+    Branch,
+    ExitStep,
+    Holdout,
+    Identifier,
+    Journey,
+    Send,
+    Split,
+    Step,
+    Update,
+    Wait,
+    WaitFor,
 )  # fmt: skip
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError
@@ -25,7 +35,17 @@ from cadenza.ids import bucket, enrollment_id, message_id
 from cadenza.ports.ledger import Record
 from cadenza.simulate import verdicts
 from cadenza.simulate.evaluate import (
-    Event, Value, View, changes_at, coerce, convert, evaluate, holds, json_text, read_json, text_of,
+    Event,
+    Value,
+    View,
+    changes_at,
+    coerce,
+    convert,
+    evaluate,
+    holds,
+    json_text,
+    read_json,
+    text_of,
 )  # fmt: skip
 from cadenza.simulate.person import END, START, Enrollment, Message, Person, identifiers_of, layout, normal
 
