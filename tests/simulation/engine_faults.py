@@ -113,9 +113,27 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
         Slip("stages/effects.sql", "JOIN w_end AS x ON",
              "JOIN (SELECT eid, now, reason FROM w_end UNION SELECT eid, now, reason FROM w_move WHERE kind = 'end') AS x ON"),
     ),
+    "forbidden_by_now_stays": (Slip("stages/effects.sql", "m.deliverable AND (:suppressed", "FALSE AND (:suppressed"),),
+    "handed_over_is_cancelled": (Slip("stages/effects.sql", "AS o ON o.message_id = m.message_id AND", "AS o ON FALSE AND"),),
     "replay_is_delivered": (Slip("stages/effects.sql", "d.now > getvariable('live_from')", "TRUE"),),
 }  # fmt: skip
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
+
+SMALL = (30, 1)
+SHOWN_BY: dict[str, int] = {
+    "window_closed_at_the_start": 2145, "check_at_forgets_older_than": 2168, "merge_keeps_the_latest": 2099,
+    "merge_triggers": 2081, "survivor_is_the_largest": 2112, "email_keeps_its_case": 2112, "tie_grants_consent": 2070,
+    "late_statement_wins": 2070, "late_trait_wins": 2188, "exits_after_steps": 2092, "disqualified_before_goal": 2053,
+    "null_takes_otherwise": 2010, "record_before_timer": 2160, "arrival_sees_the_event": 2065,
+    "holdout_bucket_off": 2099, "re_entry_counts_from_the_exit": 2077, "overdue_blocks_re_entry": 2208,
+    "priority_tie_lets_in": 2051, "supersedes_across_arenas": 2043, "wait_outlives_the_limit": 2097,
+    "suppress_unknown_lets_through": 2112, "transactional_asks_consent": 2037,
+    "quiet_hours_one_hour_off_in_summer": 2160, "cap_off_by_one": 2144, "cap_window_closed_at_the_start": 2039,
+    "all_candidates_at_once": 2039, "deadline_from_the_last_deferral": 2172, "failed_messages_count": 2049,
+    "completed_cancels": 2087, "replay_is_delivered": 2121,
+    "forbidden_by_now_stays": 2144, "handed_over_is_cancelled": 2039,
+}  # fmt: skip
+"""The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it."""
 
 
 @contextmanager

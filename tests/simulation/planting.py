@@ -76,6 +76,8 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     ),
     "failed_messages_count": ("model", 'and "Message Failed" not in self.outcomes.get(message, ())', ""),
     "completed_cancels": ("model", "self._end(e, reason, now)", "self._end(e, reason, now, person)"),
+    "forbidden_by_now_stays": ("model", "        self._withdraw(person)\n", ""),
+    "handed_over_is_cancelled": ("model", "message.deliverable and message.message_id not in self.outcomes:", "message.deliverable:"),
     "replay_is_delivered": ("model", 'self.deliverable = body["command"] == "live"', "pass"),
     "merge_triggers": (
         "model", "for segment in self.project.segments:\n            if member",

@@ -10,8 +10,6 @@ from __future__ import annotations
 import msgspec
 
 
-
-
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to get wrong. ``room``: the engine's room that has the rule; ``shows_in``: the first kinds of row
     (of ``Model.observations()``) in which a world may show it."""
@@ -75,6 +73,10 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="failed_messages_count", rule="11 caps: not failed", room="stages/governance", wrong="failed messages fill the cap", shows_in=("decisions",)),
     Fault(name="completed_cancels", rule="10.5: goal, disqualified, superseded, time limit", room="stages/effects",
           wrong="completed cancels what was not handed over", shows_in=("cancellations",)),
+    Fault(name="forbidden_by_now_stays", rule="12: consent or suppression forbids by now: cancelled", room="stages/effects",
+          wrong="only ended enrollments cancel", shows_in=("cancellations",)),
+    Fault(name="handed_over_is_cancelled", rule="10.5: messages that were not handed over", room="stages/effects",
+          wrong="delivery's reports are not looked at", shows_in=("cancellations",)),
     Fault(name="replay_is_delivered", rule="messages planned while history is replayed are not deliverable", room="stages/effects",
           wrong="deliverable is always true", shows_in=("messages",)),
 )  # fmt: skip

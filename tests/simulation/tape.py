@@ -11,8 +11,28 @@ from cadenza.clock import to_micros
 from cadenza.definitions.expression import FALSE, parse, parse_where
 from cadenza.definitions.flags import with_flags
 from cadenza.definitions.kinds import (
-    Arm, Branch, Contract, Destination, Entry, Exit, ExitStep, Journey, Outcome, Policy, Property, Segment, Send, Split,
-    SplitArm, Step, Template, TraitDefinition, Trigger, Update, Wait, WaitFor,
+    Arm,
+    Branch,
+    Contract,
+    Destination,
+    Entry,
+    Exit,
+    ExitStep,
+    Journey,
+    Outcome,
+    Policy,
+    Property,
+    Segment,
+    Send,
+    Split,
+    SplitArm,
+    Step,
+    Template,
+    TraitDefinition,
+    Trigger,
+    Update,
+    Wait,
+    WaitFor,
 )  # fmt: skip
 from cadenza.definitions.project import Project
 from cadenza.ports.ledger import Record

@@ -10,9 +10,8 @@ records, which begin with the deploy record, through the real tick, in slices of
 from __future__ import annotations
 
 import os
-from collections import Counter
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 
 import msgspec

@@ -10,8 +10,20 @@ import pytest
 from cadenza.clock import VirtualClock
 from cadenza.definitions.expression import FALSE, parse
 from cadenza.definitions.kinds import (
-    Contract, Destination, Entry, Exit, Journey, Metric, Outcome, Policy, Property, Send, Template, TraitDefinition,
-    Trigger, Wait,
+    Contract,
+    Destination,
+    Entry,
+    Exit,
+    Journey,
+    Metric,
+    Outcome,
+    Policy,
+    Property,
+    Send,
+    Template,
+    TraitDefinition,
+    Trigger,
+    Wait,
 )  # fmt: skip
 from cadenza.definitions.project import Project
 from cadenza.ports.ledger import Record

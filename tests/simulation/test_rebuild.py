@@ -1,0 +1,105 @@
+"""The store is a function of the log: made anew it is the same, also where the project changed on the way, and a store
+that was tampered with is found out and named."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from cadenza.errors import LedgerError
+from cadenza.runtime.rebuild import rebuild
+from cadenza.simulate.worlds import seeded
+from cadenza.store.duckdb_engine import DuckEngine
+from tests.simulation import stored
+from tests.simulation.redeployed import redeployed
+
+WORLD = redeployed(seeded(1190, 24, 2), "exit", "pin")
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lived")
+    stored.live(folder, WORLD)
+    return folder
+
+
+@pytest.fixture
+def state(lived: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(lived, tmp_path / "state"))
+
+
+def _store(folder: Path, sql: str) -> list[tuple[object, ...]]:
+    engine = DuckEngine.open(folder / "store.duckdb", threads=1)
+    try:
+        return engine.query(sql)
+    finally:
+        engine.close()
+
+
+def test_the_project_changed_on_the_way(lived: Path) -> None:
+    assert _store(lived, "SELECT count(*) FROM deployment") == [(3,)]
+    assert dict(_store(lived, "SELECT cause, count(*) FROM membership GROUP BY cause"))["deploy"]
+    assert dict(_store(lived, "SELECT reason, count(*) FROM enrollment_end GROUP BY reason"))["replaced"]
+
+
+def test_made_anew_it_is_the_same(state: Path) -> None:
+    before = _files(state)
+    report = rebuild(state, True)
+    assert report.verified and report.records == len(WORLD.records)
+    assert {check.table: check.rows for check in report.tables if check.rows} == {
+        check.table: check.rebuilt_rows for check in report.tables if check.rebuilt_rows
+    }
+    assert _files(state) == before, "verifying leaves no file behind"
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("membership", "UPDATE membership SET ts = ts + INTERVAL 1 MICROSECOND WHERE rowid = (SELECT max(rowid) FROM membership)"),
+        ("enrollment", "UPDATE enrollment SET wake_at = TIMESTAMP '2031-01-01' WHERE eid = (SELECT min(eid) FROM enrollment)"),
+        ("person", "DELETE FROM person WHERE pid = (SELECT max(pid) FROM person)"),
+        ("event", "INSERT INTO event SELECT * FROM event LIMIT 1"),
+    ],
+)  # fmt: skip
+def test_a_tampered_store_is_noticed_and_named(state: Path, table: str, change: str) -> None:
+    _store(state, change)
+    report = rebuild(state, True)
+    assert report.verified is False
+    assert [check.table for check in report.tables if not check.same] == [table]
+
+
+def test_the_store_is_replaced_and_whole_again(state: Path) -> None:
+    expected, messages = stored.observed(state, WORLD)
+    _store(state, "DELETE FROM transition")
+    report = rebuild(state, False)
+    assert report.verified is None and report.records == len(WORLD.records)
+    rows, outbox = stored.observed(state, WORLD)
+    assert Counter(rows["transitions"]) == Counter(expected["transitions"]) and rows == expected
+    assert outbox == messages, "nothing is handed over again"
+
+
+def test_a_lost_store_is_made_from_the_log(state: Path) -> None:
+    expected, messages = stored.observed(state, WORLD)
+    for file in ("store.duckdb", "outbox.db"):
+        (state / file).unlink()
+    rebuild(state, False)
+    rows, outbox = stored.observed(state, WORLD)
+    last = WORLD.records[-1].recorded_at
+    kinds = ("identifiers", "assignments")  # timers after the last record wait for the clock
+    assert all(rows[kind] == expected[kind] for kind in kinds) and last
+    assert {m.message.message_id for m in outbox} <= {m.message.message_id for m in messages}
+
+
+def test_without_a_log_nothing_is_touched(state: Path) -> None:
+    (state / "log.db").unlink()
+    before = (state / "store.duckdb").read_bytes()
+    with pytest.raises(LedgerError, match="no log"):
+        rebuild(state, False)
+    assert (state / "store.duckdb").read_bytes() == before
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix == ".duckdb"}
