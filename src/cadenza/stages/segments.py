@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from cadenza.sql.program import Program
-from cadenza.sql.step import Script, Step, any_of, column, text
+from cadenza.sql.step import Script, Step, any_of, column, sql, text
 
 _SCRIPT = Script.beside(__file__, "segments")
 
@@ -33,7 +33,7 @@ def _memberships(changed: frozenset[tuple[str, bool]], deploy: bool) -> Step:
         )
         for s, e in ordered
     ]  # fmt: skip
-    cause = text("deploy" if deploy else "record")
+    cause = text("deploy") if deploy else sql("CASE WHEN c.offset_ IS NULL THEN 'time' ELSE 'record' END")
     return _SCRIPT.step("membership", changes=rows, changed=any_of(tests), cause=cause)
 
 
