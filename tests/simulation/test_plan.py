@@ -77,12 +77,18 @@ def site(lived: Path, tmp_path: Path) -> Iterator[Site]:
 
 def _with_trait(project: Project) -> Project:
     """A trait that nobody had declared when its values were sent, and a segment of those who have it."""
-    trait = TraitDefinition(name="tier", type="string", from_="traits.plan")
-    segments = (*project.segments, Segment(name="tiered", when=parse("tier in ('gold', 'trial', 'free')"), owner="o"))
+    trait = TraitDefinition(name="tier", type="string", from_="traits.phone")
+    segments = (*project.segments, Segment(name="tiered", when=parse("tier <> '+u0'"), owner="o"))
     return replace(project, traits=(*project.traits, trait), segments=segments)
 
 
-WANTED = {"a condition changes": changed(WORLD.project, "pin"), "a trait is new": _with_trait(WORLD.project)}
+def _turned(project: Project) -> Project:
+    """Another condition for the last segment: some come, more go."""
+    *others, last = changed(project, "pin").segments
+    return replace(project, segments=(*others, replace(last, when=parse("events('Order Completed', within => '6 hours') = 0"))))
+
+
+WANTED = {"conditions change": _turned(WORLD.project), "a trait is new": _with_trait(WORLD.project)}
 MEMBERS = "SELECT segment, count(*) FILTER (WHERE entered) - count(*) FILTER (WHERE NOT entered) FROM membership GROUP BY segment"
 
 
@@ -104,7 +110,7 @@ def test_segments_change_by_what_was_counted(site: Site, wanted: Project) -> Non
 
 def test_some_enter_and_some_leave(site: Site) -> None:
     """Or the test above would not tell one from the other."""
-    segment = site.plan(WANTED["a condition changes"]).segments[0]
+    segment = site.plan(WANTED["conditions change"]).segments[-1]
     assert segment.entering and segment.leaving and segment.entering != segment.leaving
 
 
