@@ -32,7 +32,7 @@ KILLS = {
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201
+def undisturbed(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("undisturbed")
     stored.live(folder, WORLD)
     return stored.observed(folder, WORLD)
@@ -53,7 +53,7 @@ def test_every_fault_point_of_the_tick_is_here() -> None:
     assert set(KILLS) == {point for point in FAULT_POINTS if point.startswith(("tick.", "publish."))}
 
 
-def test_the_world_is_worth_killing(undisturbed) -> None:  # noqa: ANN001
+def test_the_world_is_worth_killing(undisturbed) -> None:
     rows, messages = undisturbed
     assert difference(play(WORLD), rows) is None
     assert {m.state for m in messages} == {"ready", "cancelled"}
@@ -63,7 +63,7 @@ def test_the_world_is_worth_killing(undisturbed) -> None:  # noqa: ANN001
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", KILLS)
-def test_killed_and_started_again(point: str, undisturbed, tmp_path: Path) -> None:  # noqa: ANN001
+def test_killed_and_started_again(point: str, undisturbed, tmp_path: Path) -> None:
     for passage in KILLS[point]:
         assert _life(tmp_path, f"{point}:{passage}:kill") == -signal.SIGKILL, f"passage {passage} was never reached"
     assert _life(tmp_path, None) == 0
@@ -71,8 +71,12 @@ def test_killed_and_started_again(point: str, undisturbed, tmp_path: Path) -> No
     expected, expected_messages = undisturbed
     assert (found := difference(expected, rows)) is None, found
     deliverable = sorted(row[0] for row in rows["messages"] if row[5])
-    assert sorted(m.message.message_id for m in messages) == deliverable, "each message is handed over once, or it is lost"
+    assert sorted(m.message.message_id for m in messages) == deliverable, (
+        "each message is handed over once, or it is lost"
+    )
     assert messages == expected_messages
     report = rebuild(tmp_path, True)
     assert report.verified, [check for check in report.tables if not check.same]
-    assert report.records == len(WORLD.records) and {"message", "enrollment", "event"} <= {c.table for c in report.tables}
+    assert report.records == len(WORLD.records) and {"message", "enrollment", "event"} <= {
+        c.table for c in report.tables
+    }

@@ -30,7 +30,12 @@ def _agreed(seed: int) -> tuple[World, Rows]:
     return world, expected
 
 
-@pytest.mark.parametrize("name", ENGINE_FAULTS)
+def _by_world(name: str) -> object:
+    """One process for the faults of one world: the right engine runs once."""
+    return pytest.param(name, marks=pytest.mark.xdist_group(f"seed {SHOWN_BY[name]}"))
+
+
+@pytest.mark.parametrize("name", [_by_world(name) for name in ENGINE_FAULTS])
 def test_the_engine_with_a_fault_disagrees(name: str) -> None:
     world, expected = _agreed(SHOWN_BY[name])
     with planted(ENGINE_FAULTS[name]):

@@ -85,7 +85,9 @@ def _with_trait(project: Project) -> Project:
 def _turned(project: Project) -> Project:
     """Another condition for the last segment: some come, more go."""
     *others, last = changed(project, "pin").segments
-    return replace(project, segments=(*others, replace(last, when=parse("events('Order Completed', within => '6 hours') = 0"))))
+    return replace(
+        project, segments=(*others, replace(last, when=parse("events('Order Completed', within => '6 hours') = 0")))
+    )
 
 
 WANTED = {"conditions change": _turned(WORLD.project), "a trait is new": _with_trait(WORLD.project)}

@@ -47,5 +47,3 @@ def summary(program: Program) -> str | None:
     ]  # fmt: skip
     query = exp.select(*counts).from_(exp.alias_(exp.to_table("w_ctx"), "c", table=True))
     return program.cached("segments.summary", lambda: query.sql(dialect="duckdb"))
-
-
