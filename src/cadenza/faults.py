@@ -17,7 +17,7 @@ FAULT_POINTS = frozenset({
     "collect.before_append", "collect.after_append",
     "log.before_commit", "log.after_commit",
     "tick.before_land", "tick.mid_wave", "tick.before_commit", "tick.after_commit",
-    "publish.before", "publish.after",
+    "publish.before", "publish.between_pages", "publish.after",
     "deliver.after_claim", "deliver.before_call", "deliver.after_call", "deliver.before_report",
 })  # fmt: skip
 """Every fault point there is; an unknown name fails, so that a test cannot aim at nothing."""

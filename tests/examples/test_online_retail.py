@@ -144,7 +144,9 @@ def test_traits_of_a_customer(imported: Imported) -> None:
 def test_summer_time_is_london_time(imported: Imported) -> None:
     by_order = {body["properties"]["order_id"]: body for body in imported.bodies("Order Completed")}
     assert from_micros(by_order["536365"]["occurred_at"]).isoformat() == "2010-12-01T08:26:00"
-    july = min((b for b in by_order.values() if b["occurred_at"] > 1_309_500_000_000_000), key=lambda b: b["occurred_at"])
+    july = min(
+        (b for b in by_order.values() if b["occurred_at"] > 1_309_500_000_000_000), key=lambda b: b["occurred_at"]
+    )
     assert from_micros(july["occurred_at"]).hour < 8  # the shop opens at 8 by its own clock
 
 

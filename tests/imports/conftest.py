@@ -39,7 +39,9 @@ class Bench:
     def source(self, text: str, records: tuple[RecordMapping, ...] = (ORDER,), **more: Any) -> Source:
         form = more.get("format", "csv")
         (self.folder / f"data.{form}").write_text(text, encoding="utf-8")
-        return Source(**({"name": "shop", "kind": "file", "path": f"data.{form}", "format": form, "records": records} | more))
+        return Source(
+            **({"name": "shop", "kind": "file", "path": f"data.{form}", "format": form, "records": records} | more)
+        )
 
     def run(self, source: Source, contracts: tuple[Contract, ...] = (CONTRACT,)) -> ImportReport:
         project = Project(sources=(source,), contracts=contracts)

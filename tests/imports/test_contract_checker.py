@@ -62,7 +62,11 @@ def test_null_and_empty_are_absent(absent: Any) -> None:
 
 
 def test_messages_name_the_rule_and_hide_personal_values() -> None:
-    body = {"type": "track", "event": "Order Completed", "properties": {"order_id": "1", "revenue": -5, "note": "secret"}}
+    body = {
+        "type": "track",
+        "event": "Order Completed",
+        "properties": {"order_id": "1", "revenue": -5, "note": "secret"},
+    }
     messages = " ".join(v.message for v in CHECKER.check(body))
     assert "revenue must be at least 0; it is -5." in messages
     assert "secret" not in messages

@@ -25,7 +25,9 @@ def micros(*parts: int) -> int:
 
 
 def test_rows_become_records_in_order_of_time(bench: Bench) -> None:
-    report = bench.run(bench.source(HEAD + "2,b,2026-01-02 10:00:00,5.10\n1,a,2026-01-01 10:00:00,12345678901234.125\n"))
+    report = bench.run(
+        bench.source(HEAD + "2,b,2026-01-02 10:00:00,5.10\n1,a,2026-01-01 10:00:00,12345678901234.125\n")
+    )
     assert [r["userId"] for r in bench.calls()] == ["a", "b"]
     bodies = [r.body for r in bench.log.read(0, 10)]
     assert bodies[0] == b'{"command":"replay"}'

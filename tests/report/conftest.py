@@ -346,6 +346,8 @@ def golden() -> Callable[[str, str], None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         assert path.exists(), f"no golden {path.name}: write it with `make golden`"
-        assert text == path.read_text(encoding="utf-8"), "the golden differs: `make golden` rewrites it, the diff is the review"
+        assert text == path.read_text(encoding="utf-8"), (
+            "the golden differs: `make golden` rewrites it, the diff is the review"
+        )
 
     return compare

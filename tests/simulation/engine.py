@@ -39,9 +39,7 @@ class HeldOutbox:
         self.cancellations: dict[str, str] = {}
         self.through = 0
 
-    def publish(
-        self, messages: Sequence[OutboxMessage], cancellations: Sequence[Cancellation], through: int
-    ) -> None:
+    def publish(self, messages: Sequence[OutboxMessage], cancellations: Sequence[Cancellation], through: int) -> None:
         for message in messages:
             self.messages.setdefault(message.message_id, message)
         for cancellation in cancellations:
@@ -79,6 +77,7 @@ def run_engine(
 
 def observe(engine: DuckEngine, project: Project) -> Rows:
     """The store's content as the model's observations."""
+
     def rows(sql: str) -> list[tuple[Any, ...]]:
         return sorted((tuple(_plain(v) for v in row) for row in engine.query(sql)), key=repr)
 

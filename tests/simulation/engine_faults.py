@@ -50,7 +50,7 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
              """sql(f'bool_or(p."{n}") FILTER (WHERE p.pid = g.survivor)').copy()"""),
     ),
     "survivor_is_the_largest": (Slip("stages/identity.sql", "coalesce(min(pid), offset_) AS pid", "coalesce(max(pid), offset_) AS pid"),),
-    "email_keeps_its_case": (Slip("stages/identity.py:_trimmed", 'kind == "email"', "False"),),
+    "email_keeps_its_case": (Slip("stages/identity.sql", "WHEN k.type = 'email' THEN lower(", "WHEN k.type = 'email' THEN trim("),),
     "tie_grants_consent": (Slip("stages/profiles.py:_consents", "bool_and(k.granted)", "bool_or(k.granted)"),),
     "late_statement_wins": (
         Slip("stages/profiles.sql", "s.occurred_at = max(s.occurred_at) OVER", "s.offset_ = max(s.offset_) OVER"),
@@ -108,8 +108,8 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     ),
     "failed_messages_count": (Slip("stages/governance.sql", "name = 'Message Failed'", "name = 'Never'"),),
     "completed_cancels": (
-        Slip("runtime/wave.py:Wave._journeys", "if self._live and frontier:", "if False:"),
-        Slip("runtime/wave.py:Wave._journeys", "sends = self._send(", "self._live and run(engine, [effects.cancel_ended()]); sends = self._send("),
+        Slip("runtime/wave.py:Wave._journeys", "if ended and self._live:", "if False:"),
+        Slip("runtime/wave.py:Wave._journeys", "sends = self._send(", "self._live and run(engine, [effects.cancel_ended()]); self.cancelled = True; sends = self._send("),
         Slip("stages/effects.sql", "JOIN w_end AS x ON",
              "JOIN (SELECT eid, now, reason FROM w_end UNION SELECT eid, now, reason FROM w_move WHERE kind = 'end') AS x ON"),
     ),

@@ -117,7 +117,9 @@ def _faulty_model(folder: Path, package: str, module: str, right: str, wrong: st
         if name == module:
             assert text.count(right) == 1, f"{name}.py has {text.count(right)} times: {right}"
             text = text.replace(right, wrong)
-        text = text.replace("from cadenza.simulate import", f"from {package} import").replace("cadenza.simulate.", f"{package}.")
+        text = text.replace("from cadenza.simulate import", f"from {package} import").replace(
+            "cadenza.simulate.", f"{package}."
+        )
         (folder / package / f"{name}.py").write_text(text)
     importlib.invalidate_caches()
     return importlib.import_module(f"{package}.model")
@@ -130,5 +132,8 @@ def _play(faulty: ModuleType, world: World) -> object:
             model.apply(record)
         model.run_timers(from_micros(world.horizon))
         return model.observations()
-    except (AssertionError, CadenzaError) as error:  # a fault may also break what the model takes for granted; that shows too
+    except (
+        AssertionError,
+        CadenzaError,
+    ) as error:  # a fault may also break what the model takes for granted; that shows too
         return repr(error)

@@ -10,6 +10,7 @@ from cadenza.clock import VirtualClock, from_micros
 from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import OutboxRow, SqliteOutbox
 from cadenza.ports.ledger import NewRecord, Record
+from cadenza.runtime import tick
 from cadenza.runtime.tick import Ticker
 from cadenza.simulate.worlds import World, seeded
 from cadenza.store.duckdb_engine import DuckEngine
@@ -75,4 +76,5 @@ def observed(folder: Path, world: World) -> tuple[Rows, list[OutboxRow]]:
 
 
 if __name__ == "__main__":
+    tick.PAGE = 1  # So that a world's few messages take several pages to publish.
     live(Path(sys.argv[1]), seeded(*KILLED))

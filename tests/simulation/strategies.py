@@ -123,6 +123,7 @@ def with_project(world: World, project: Project) -> World:
 
 def story(world: World) -> str:
     """A world to read: definitions as JSON, one record a line."""
+
     def part(name: str) -> str:
         return "\n".join(f"{name}: {msgspec.json.encode(d).decode()}" for d in getattr(world.project, name))
 

@@ -152,12 +152,21 @@ class Tape:
         more = {} if late is None else {"occurred_at": late}
         return self.add(hours, "call", type="track", event=event, userId=user, properties=properties, **more)
 
-    def identify(self, hours: float, user: str | None = "u", anonymous: str | None = None, late: float | None = None, **traits: Any) -> int:
+    def identify(
+        self,
+        hours: float,
+        user: str | None = "u",
+        anonymous: str | None = None,
+        late: float | None = None,
+        **traits: Any,
+    ) -> int:
         who = {k: v for k, v in (("userId", user), ("anonymousId", anonymous)) if v is not None}
         more = {} if late is None else {"occurred_at": late}
         return self.add(hours, "call", type="identify", traits=traits, **who, **more)
 
-    def consent(self, hours: float, user: str = "u", granted: Any = True, late: float | None = None, purpose: str = "marketing") -> int:
+    def consent(
+        self, hours: float, user: str = "u", granted: Any = True, late: float | None = None, purpose: str = "marketing"
+    ) -> int:
         return self.track(hours, "Consent Updated", user, late, purpose=purpose, channel="email", granted=granted)
 
     def reachable(self, hours: float = 0, user: str = "u", zone: str = "UTC") -> int:

@@ -26,6 +26,7 @@ KILLS = {
     "tick.before_commit": (1, 4),
     "tick.after_commit": (3, 2),
     "publish.before": (1, 4),
+    "publish.between_pages": (1, 2),
     "publish.after": (3, 4),
 }
 """Fault point -> at which of its passages each life ends; the life after the last one is spared."""

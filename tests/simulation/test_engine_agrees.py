@@ -53,7 +53,13 @@ class Way(msgspec.Struct, frozen=True):
 def by_engine(world: World, way: Way) -> Rows:
     with tempfile.TemporaryDirectory() as folder:
         return engine.run_engine(  # type: ignore[no-any-return]
-            world.project, list(world.records), way.batches, way.restarts, from_micros(world.horizon), Path(folder), way.max_waves
+            world.project,
+            list(world.records),
+            way.batches,
+            way.restarts,
+            from_micros(world.horizon),
+            Path(folder),
+            way.max_waves,
         )
 
 

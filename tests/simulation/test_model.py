@@ -86,7 +86,9 @@ def test_merge_keeps_the_earliest_enrollment_of_a_journey_and_key() -> None:
     tape.identify(2, "u", None, email="a@x.example")
     tape.identify(3, "v", None, email="a@x.example")
     live = [(row[1], row[2], row[3], row[4]) for row in tape.rows("enrollments") if row[5] != "end"]
-    assert live == sorted([(1, "j", "", at(0)), (1, "k", "1", at(0)), (1, "k", "2", at(1))], key=lambda r: live.index(r))
+    assert live == sorted(
+        [(1, "j", "", at(0)), (1, "k", "1", at(0)), (1, "k", "2", at(1))], key=lambda r: live.index(r)
+    )
     assert tape.ends() == [(at(3), "merged")]
 
 
@@ -219,7 +221,9 @@ def test_windows_are_open_at_the_start_and_closed_at_now() -> None:
 
 
 def test_older_than_and_live_traits_set_the_next_check() -> None:
-    tape = Tape(segments={"lapsed": "older_than(last_order_at, '3 days') and recent = 0", "nested": "not in_segment('lapsed')"})
+    tape = Tape(
+        segments={"lapsed": "older_than(last_order_at, '3 days') and recent = 0", "nested": "not in_segment('lapsed')"}
+    )
     tape.track(0, "Order")
     assert tape.model.next_due() == at(48)  # `recent` leaves its window first
     tape.until(24 * 10)
@@ -246,7 +250,10 @@ def test_entry_needs_the_trigger_and_when_is_counted_unless_is_a_row() -> None:
         ("s", at(0), "suppressed", "unless"), ("s", at(0.5), "suppressed", "unless"),
         ("s", at(2) + MICROSECOND, "suppressed", "unless"),
     ]  # fmt: skip
-    assert sorted((r[2], r[4]) for r in tape.rows("enrollments")) == [("s", at(1) + MICROSECOND), ("w", at(2) + MICROSECOND)]
+    assert sorted((r[2], r[4]) for r in tape.rows("enrollments")) == [
+        ("s", at(1) + MICROSECOND),
+        ("w", at(2) + MICROSECOND),
+    ]
 
 
 def test_entry_keys_and_the_id_of_an_enrollment() -> None:
@@ -270,7 +277,14 @@ def test_re_entry_counts_from_the_entry() -> None:
     for hour in (0, 0.5, 2, 4.99, 5):
         tape.track(hour, "Order")
     entered = sorted((row[2], row[4]) for row in tape.rows("enrollments"))
-    assert entered == [("after", at(0)), ("after", at(5)), ("exit", at(0)), ("exit", at(2)), ("exit", at(4.99)), ("once", at(0))]
+    assert entered == [
+        ("after", at(0)),
+        ("after", at(5)),
+        ("exit", at(0)),
+        ("exit", at(2)),
+        ("exit", at(4.99)),
+        ("once", at(0)),
+    ]
     assert ("re_entry", "after") in tape.refused() and ("re_entry", "once") in tape.refused()
     assert tape.refused().count(("re_entry", "running")) == 4  # all three at 0.5, `exit` at 5
 
@@ -297,7 +311,9 @@ def test_arena_the_better_runs_and_supersedes() -> None:
 
 
 def test_in_one_item_the_better_candidate_enters_and_names_break_ties() -> None:
-    tape = Tape(journey(wait(9), name="b"), journey(wait(9), name="a"), journey(wait(9), name="z", priority=99, when="vip"))
+    tape = Tape(
+        journey(wait(9), name="b"), journey(wait(9), name="a"), journey(wait(9), name="z", priority=99, when="vip")
+    )
     tape.track(0, "Order")
     assert [row[2] for row in tape.rows("enrollments")] == ["a"]
     assert [(r[1], r[4]) for r in tape.rows("refusals")] == [("b", "priority")]
@@ -320,10 +336,17 @@ def test_overdue_ends_superseded_when_an_entrant_takes_over() -> None:
 
 
 def test_holdout_assignment_is_recorded_once_and_refuses() -> None:
-    tape = Tape(*(journey(wait(1), name=n, holdout=Holdout(name="h", share_bp=s), arena=None) for n, s in (("a", 5000), ("b", 0))))
+    tape = Tape(
+        *(
+            journey(wait(1), name=n, holdout=Holdout(name="h", share_bp=s), arena=None)
+            for n, s in (("a", 5000), ("b", 0))
+        )
+    )
     for n in range(8):
         tape.track(n, "Order", f"u{n}")
     out = {n for n in range(1, 9) if in_holdout("h", 5000, n)}
     assert 0 < len(out) < 8
     assert tape.rows("assignments") == sorted(("h", n, "holdout" if n in out else "treated") for n in range(1, 9))
-    assert {(r[0], r[1]) for r in tape.rows("refusals")} == {(n, j) for n in out for j in "ab"}  # the first assignment decides
+    assert {(r[0], r[1]) for r in tape.rows("refusals")} == {
+        (n, j) for n in out for j in "ab"
+    }  # the first assignment decides

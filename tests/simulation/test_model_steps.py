@@ -138,11 +138,17 @@ def test_an_update_is_seen_by_segments_and_branches_of_the_same_item() -> None:
     tape.track(1, "Order")
     tape.until(1)
     assert tape.rows("memberships") == [(1, "gold", at(1), True, "time")]
-    assert sorted((r[2], r[5]) for r in tape.rows("enrollments")) == [("j", "steps[1].branch.arms[0].steps[0]"), ("k", "steps[0]")]
+    assert sorted((r[2], r[5]) for r in tape.rows("enrollments")) == [
+        ("j", "steps[1].branch.arms[0].steps[0]"),
+        ("k", "steps[0]"),
+    ]
 
 
 def test_wait_for_matches_times_out_and_sets_its_flag() -> None:
-    j = journey(wait_for("event('Click')", "vip", until=10, flag="clicked"), branch(("clicked", leave("yes")), otherwise=(leave("no"),)))
+    j = journey(
+        wait_for("event('Click')", "vip", until=10, flag="clicked"),
+        branch(("clicked", leave("yes")), otherwise=(leave("no"),)),
+    )
     tape = Tape(j)
     for user in "cab":
         tape.track(0, "Order", user)
@@ -154,7 +160,11 @@ def test_wait_for_matches_times_out_and_sets_its_flag() -> None:
 
 
 def test_wait_for_on_arrival_passes_a_true_condition_but_not_the_present_event() -> None:
-    tape = Tape(journey(wait_for("event('Order')", until=5), wait_for("orders = 1", until=5, flag="one"), branch(("one", wait(7)))))
+    tape = Tape(
+        journey(
+            wait_for("event('Order')", until=5), wait_for("orders = 1", until=5, flag="one"), branch(("one", wait(7)))
+        )
+    )
     tape.track(0, "Order")
     assert tape.moves() == [(at(0), "entered", "start", "steps[0]")]
     tape.until(5)
@@ -177,7 +187,10 @@ def test_in_journey_is_the_state_before_the_item_for_journeys() -> None:
 
 
 def test_timers_of_one_instant_are_one_item_and_chains_stay_at_the_instant() -> None:
-    tape = Tape(journey(wait(5), wait(0), wait(1), name="a", arena=None), journey(wait(5), name="b", arena=None, goal="in_journey('a')"))
+    tape = Tape(
+        journey(wait(5), wait(0), wait(1), name="a", arena=None),
+        journey(wait(5), name="b", arena=None, goal="in_journey('a')"),
+    )
     tape.track(0, "Order")
     tape.until(5)
     assert [m[:2] for m in tape.moves()] == [(at(0), "entered"), (at(0), "entered"), (at(5), "timer"), (at(5), "timer")]
@@ -203,7 +216,9 @@ def test_a_send_goes_on_in_the_same_instant_with_its_message() -> None:
 
 
 def test_verdicts_in_their_order() -> None:
-    tape = Tape(journey(send(), send("receipt")), policy=Policy(suppress=(Suppress(name="s", when=parse("score > 5")),)))
+    tape = Tape(
+        journey(send(), send("receipt")), policy=Policy(suppress=(Suppress(name="s", when=parse("score > 5")),))
+    )
 
     def order(hour: float) -> list[tuple[str, str | None]]:
         tape.track(hour, "Order")
@@ -248,7 +263,10 @@ def test_quiet_hours_defer_and_are_looked_at_again() -> None:
 
 
 def test_transactional_skips_quiet_hours_and_consent() -> None:
-    tape = Tape(journey(send("receipt")), policy=Policy(quiet_hours=QuietHours(from_="00:00", to="23:59"), missing_time_zone="drop"))
+    tape = Tape(
+        journey(send("receipt")),
+        policy=Policy(quiet_hours=QuietHours(from_="00:00", to="23:59"), missing_time_zone="drop"),
+    )
     tape.identify(0, email="a@x.example")
     tape.track(1, "Order")
     assert decided(tape) == [("send", None, None)]
@@ -260,7 +278,9 @@ def test_transactional_skips_quiet_hours_and_consent() -> None:
      ("Asia/Tokyo", "UTC", ("defer", "quiet_hours", at(13)))],
 )  # fmt: skip
 def test_missing_zone(zone: str, missing: str, expected: tuple[object, ...]) -> None:
-    tape = Tape(journey(send()), policy=Policy(quiet_hours=QuietHours(from_="20:00", to="08:00"), missing_time_zone=missing))
+    tape = Tape(
+        journey(send()), policy=Policy(quiet_hours=QuietHours(from_="20:00", to="08:00"), missing_time_zone=missing)
+    )
     tape.reachable(zone=zone)
     tape.track(1, "Order")
     assert decided(tape)[0] == expected
@@ -309,7 +329,9 @@ def test_a_deferred_send_does_not_outlive_the_time_limit() -> None:
         ("UTC", ("08:00", "08:00"), "2024-05-06T08:00:00", None),
     ],
 )  # fmt: skip
-def test_quiet_hours_are_exact_across_daylight_saving(zone: str, quiet: tuple[str, str], now: str, until: str | None) -> None:
+def test_quiet_hours_are_exact_across_daylight_saving(
+    zone: str, quiet: tuple[str, str], now: str, until: str | None
+) -> None:
     expected = None if until is None else datetime.fromisoformat(until)
     assert quiet_until(QuietHours(from_=quiet[0], to=quiet[1]), zone, datetime.fromisoformat(now)) == expected
 

@@ -32,7 +32,7 @@ from cadenza.runtime.tick import Ticker
 from cadenza.store.duckdb_engine import DuckEngine
 from tests.simulation.engine import FixedLog, HeldOutbox
 
-MOST_STATEMENTS = 76
+MOST_STATEMENTS = 66
 """Of one live tick with one event that enters journeys and sends: landing, lanes and one wave with all stages."""
 MOST_PROFILE_SCANS = 3
 

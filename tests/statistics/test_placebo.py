@@ -40,7 +40,10 @@ def test_it_can_fail() -> None:
     """An assignment that is not random (value decides with the bucket) would be noticed: here units come in
     clumps of fifty equal ones under one id, so the interval is far too narrow."""
     random = Random(9)
-    units = [(i // 50, value) for i, value in enumerate(v for v in (random.gauss(0, 1) for _ in range(40)) for _ in range(50))]
+    units = [
+        (i // 50, value)
+        for i, value in enumerate(v for v in (random.gauss(0, 1) for _ in range(40)) for _ in range(50))
+    ]
     result = placebo(units, 5_000, SALTS)
     assert not result.ok and (result.share_missing or 0) > 0.3
 

@@ -275,7 +275,8 @@ def _refused(tree: exp.Expression, text: str) -> ExpressionError:
     return ExpressionError(
         f"'{tree.sql(dialect='duckdb')}' is not allowed in the expression '{text}'.",
         remedy="Allowed: comparison, and/or/not, + - *, in, between, like, is null, coalesce, and "
-        + ", ".join(sorted(FUNCTIONS)) + ".",
+        + ", ".join(sorted(FUNCTIONS))
+        + ".",
     )
 
 
@@ -312,7 +313,11 @@ def _in(tree: exp.In, text: str) -> Expr:
 
 
 def _cast(tree: exp.Cast, text: str) -> Expr:
-    if isinstance(tree.this, exp.Literal) and tree.this.is_string and tree.to.is_type("timestamp", "timestampntz", "date"):
+    if (
+        isinstance(tree.this, exp.Literal)
+        and tree.this.is_string
+        and tree.to.is_type("timestamp", "timestampntz", "date")
+    ):
         return Lit(tree.this.this, "timestamp")
     raise _refused(tree, text)
 
@@ -376,16 +381,15 @@ def _function(tree: exp.Anonymous, text: str) -> Expr:
     if not low <= len(positional) <= high or unknown:
         raise ExpressionError(
             f"{name}() in '{text}' takes {low}{'' if low == high else f' to {high}'} argument(s)"
-            + (f" and {', '.join(f'{a} => ...' for a in allowed)}" if allowed else "") + "."
+            + (f" and {', '.join(f'{a} => ...' for a in allowed)}" if allowed else "")
+            + "."
         )
     where = _properties(named["where"], text) if "where" in named else None
     within = duration_seconds(_string(named["within"], text)) if "within" in named else None
     return _build(name, positional, where, within, text)
 
 
-def _build(
-    name: str, args: list[exp.Expression], where: Expr | None, within: int | None, text: str
-) -> Expr:
+def _build(name: str, args: list[exp.Expression], where: Expr | None, within: int | None, text: str) -> Expr:
     match name:
         case "event":
             return EventIs(_string(args[0], text), where)

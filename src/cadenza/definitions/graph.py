@@ -13,7 +13,19 @@ from typing import Union
 import msgspec
 
 from cadenza.definitions.expression import (
-    FALSE, Agg, Binary, Coalesce, EventIs, Expr, Flag, InList, IsNull, Like, Lit, Not, OlderThan,
+    FALSE,
+    Agg,
+    Binary,
+    Coalesce,
+    EventIs,
+    Expr,
+    Flag,
+    InList,
+    IsNull,
+    Like,
+    Lit,
+    Not,
+    OlderThan,
 )  # fmt: skip
 from cadenza.definitions.kinds import Branch, ExitStep, Journey, Send, Split, Step, Update, Wait, WaitFor
 from cadenza.errors import CadenzaError

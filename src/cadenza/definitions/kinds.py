@@ -316,9 +316,7 @@ class Template(_Definition, kw_only=True):
     name: str
     channel: str
     purpose: str
-    message_class: Literal["marketing", "transactional"] = msgspec.field(
-        default="marketing", name="class"
-    )
+    message_class: Literal["marketing", "transactional"] = msgspec.field(default="marketing", name="class")
     subject: str = ""
     body: str
     format: Literal["text", "html"] = "text"

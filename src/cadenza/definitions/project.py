@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from cadenza.definitions.kinds import (
-    Contract, Destination, Identifier, Identity, Journey, Metric, Policy, Segment, Source, Template,
+    Contract,
+    Destination,
+    Identifier,
+    Identity,
+    Journey,
+    Metric,
+    Policy,
+    Segment,
+    Source,
+    Template,
     TraitDefinition,
 )  # fmt: skip
 from cadenza.ids import fingerprint

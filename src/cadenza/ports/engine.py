@@ -26,6 +26,17 @@ class Engine(Protocol):
         """Append a JSON array of objects to a table (columns: name -> type); returns how many."""
         ...
 
+    def load(self, table: str, columns: Mapping[str, tuple[str, Sequence[Any]]]) -> None:
+        """Replace a temporary table by these columns (name -> type and values, all equally many).
+
+        Types: BIGINT, or VARCHAR of texts.
+        """
+        ...
+
+    def expect(self, rows: int) -> None:
+        """A hint: about how many rows the next statements handle, so that small ones are not planned at length."""
+        ...
+
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing: commit at the end of the block, roll back on an exception."""
         ...

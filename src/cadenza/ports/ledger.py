@@ -144,9 +144,7 @@ class Outbox(Protocol):
     """Messages on their way out. States: ready → claimed → in_flight → sent | failed | ambiguous;
     retry goes back to ready; cancelled and replayed are ends too."""
 
-    def publish(
-        self, messages: Sequence[OutboxMessage], cancellations: Sequence[Cancellation], through: int
-    ) -> None:
+    def publish(self, messages: Sequence[OutboxMessage], cancellations: Sequence[Cancellation], through: int) -> None:
         """Idempotent, one transaction: new messages (known ids are ignored), cancellations of those not
         handed over, and ``through``, the log offset consumed when they were decided."""
         ...

@@ -39,9 +39,7 @@ def prepare(engine: Engine) -> None:
         for statement in create_statements():
             engine.execute(statement)
         if engine.query("SELECT count(*) FROM clock")[0][0] == 0:
-            engine.execute(
-                f"INSERT INTO clock VALUES (0, TIMESTAMP '{FAR_PAST}', TIMESTAMP '{FAR_PAST}', 0, 0)"
-            )
+            engine.execute(f"INSERT INTO clock VALUES (0, TIMESTAMP '{FAR_PAST}', TIMESTAMP '{FAR_PAST}', 0, 0)")
             engine.append_json("tz_rule", BY_NAME["tz_rule"].columns, zones.rows())
 
 
@@ -206,7 +204,7 @@ def _describe_versions(engine: Engine, program: Program) -> None:
 
 def everyone_row(program: Program) -> profiles.Row:
     """The shape that recomputes everything of everyone: a deployment, or a check against increments."""
-    from_segments = frozenset(program.project.traits and [t.name for t in program.project.traits] or [])
+    from_segments = frozenset((program.project.traits and [t.name for t in program.project.traits]) or [])
     return profiles.Row(
         traits=from_segments, terms=profiles.segment_terms(program), properties=frozenset(),
         journeys=profiles.segment_journeys(program), recompute=True, sent=True, consents=True, suppressions=True,
@@ -233,5 +231,3 @@ def changed_segments(engine: Engine, program: Program) -> frozenset[tuple[str, b
     counts = engine.query(query)[0]
     pairs = [(name, entered) for name in program.schema.segments for entered in (True, False)]
     return frozenset(pair for pair, count in zip(pairs, counts, strict=True) if count)
-
-

@@ -253,7 +253,9 @@ def _read_lookups(source: Source, folder: Path, engine: Engine) -> dict[str, lis
         columns[name] = list(_kinds(engine, table))
         if lookup.key not in columns[name]:
             raise TerminalError(
-                f"'{lookup.path}' has no column '{lookup.key}'.", where=where, remedy=near_miss(lookup.key, columns[name])
+                f"'{lookup.path}' has no column '{lookup.key}'.",
+                where=where,
+                remedy=near_miss(lookup.key, columns[name]),
             )
         twice = [str(row[0]) for row in engine.query(fs.keys_twice(table, lookup.key))]
         if twice:
@@ -503,9 +505,7 @@ def _progress(prepared: Prepared, done: int, elapsed: float) -> ImportProgress:
     return ImportProgress(source=prepared.source.name, done=done, total=prepared.total, per_second=rate, eta_s=eta)
 
 
-def _report(
-    prepared: Prepared, appender: _Appender, engine: Engine, late: bool, seconds: float
-) -> ImportReport:
+def _report(prepared: Prepared, appender: _Appender, engine: Engine, late: bool, seconds: float) -> ImportReport:
     refused = [{"rank": rank, "line": line} for rank, line in appender.refused_rows]
     engine.execute(fs.CREATE_REFUSED)
     if refused:

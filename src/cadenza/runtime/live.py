@@ -34,7 +34,7 @@ class Live:
             return None
         report = self._ticker.tick(self._fenced(now), max_records)
         # Only a tick changes the store, so what is due next holds until the next tick.
-        self._more, self._next_due = report.more, next_due(self._engine)
+        self._more, self._next_due = report.more, self._ticker.next_timer()
         return report
 
     def _rehearse(self) -> None:
@@ -57,11 +57,3 @@ class Live:
 
     def _fenced(self, instant: datetime) -> datetime:
         return from_micros(self._log.fence(to_micros(instant)))
-
-
-def next_due(engine: Engine) -> datetime | None:
-    """When the next timer of anybody is due, or None."""
-    rows = engine.query(
-        "SELECT min(at_) FROM (SELECT min(wake_at) AS at_ FROM enrollment UNION ALL SELECT min(check_at) FROM profile)"
-    )
-    return rows[0][0]

@@ -49,9 +49,7 @@ class _NoOutbox:
     ) -> None: ...
 
 
-def rebuild(
-    state_dir: Path, verify: bool, progress: Callable[[Progress], None] | None = None
-) -> RebuildReport:
+def rebuild(state_dir: Path, verify: bool, progress: Callable[[Progress], None] | None = None) -> RebuildReport:
     """Make the store of a project anew from its log; ``verify``: make it beside the present one and compare.
 
     The new store is built in a file of its own and takes the old one's place only when it is whole. Raises
@@ -88,7 +86,7 @@ def rebuild(
     )  # fmt: skip
 
 
-def _horizon(path: Path):  # noqa: ANN202
+def _horizon(path: Path):
     """How far the present store is in time; None when there is none that opens."""
     if not path.exists():
         return None

@@ -20,15 +20,15 @@ from cadenza.ports.ledger import Cancellation, Log, Outbox, OutboxMessage, Recor
 from cadenza.runtime.deploy import FAR_FUTURE, deploy, load, prepare, run
 from cadenza.runtime.wave import Wave
 from cadenza.sql.program import Program
-from cadenza.stages import effects, events, identity, profiles
+from cadenza.stages import effects, events, identity
 
 T = TypeVar("T")
 
 MAX_WAVES = 512
 """Waves of one tick; what is left is carried over."""
-RAW_COLUMNS = {"offset_": "BIGINT", "recorded_us": "BIGINT", "kind": "VARCHAR", "source": "VARCHAR",
-               "message_id": "VARCHAR", "body": "VARCHAR"}  # fmt: skip
 MAX_LANE_ROUNDS = 64
+PAGE = 20_000
+"""At most so many messages are published at once."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +54,14 @@ class TickReport(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
 
 
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tick has not done yet: items of the queue, the earliest timer of anybody; whether aliases are queued."""
+
+    items: int
+    timer: datetime | None
+    aliases: bool
+
+
 class Ticker:
     """Runs ticks on one engine and one ledger. One thread uses it."""
 
@@ -65,10 +73,14 @@ class Ticker:
         self._consumed, self._horizon, self._live_from, self._records, self._waves = row
         self._carried = engine.query("SELECT count(*) FROM pending")[0][0]
         self._unfinished = False
+        self._outcomes = False
+        self._wave: Wave | None = None
+        self._next_timer: datetime | None = None
+        self._timer_known = False
         # After a start: whatever may not have reached the outbox; what it knows it ignores.
-        self._hand_over(*effects.publication(started=True))
+        self._hand_over(effects.publication(started=True))
 
-    def project(self):  # noqa: ANN201
+    def project(self):
         """The deployed project, or None."""
         return self._program.project if self._program else None
 
@@ -84,6 +96,12 @@ class Ticker:
         """The instant up to which timers have been handled."""
         return self._horizon
 
+    def next_timer(self) -> datetime | None:
+        """When the next timer of anybody is due, or None."""
+        if not self._timer_known:
+            self._next_timer, self._timer_known = self._left(0).timer, True
+        return self._next_timer
+
     def run(self, until: datetime | None = None, progress: Callable[[Progress], None] | None = None,
             max_records: int = 10_000) -> TickReport:  # fmt: skip
         """Ticks until the log is consumed and timers up to ``until`` (None: the last record) are done."""
@@ -93,9 +111,7 @@ class Ticker:
             ticks, records = ticks + 1, records + report.records
             waves, messages = waves + report.waves, messages + report.messages
             if not report.more:
-                return msgspec.structs.replace(
-                    report, ticks=ticks, records=records, waves=waves, messages=messages
-                )
+                return msgspec.structs.replace(report, ticks=ticks, records=records, waves=waves, messages=messages)
 
     def tick(self, horizon: datetime | None = None, max_records: int = 10_000,
              progress: Callable[[Progress], None] | None = None, max_waves: int = MAX_WAVES) -> TickReport:  # fmt: skip
@@ -150,13 +166,13 @@ class Ticker:
         if self._program is None or self._carried:
             return
         batch = self._rehearsal()
-        waves, carried = self._waves, self._carried
+        waves, carried, timer = self._waves, self._carried, self._next_timer
         try:
             with self._engine.transaction():
                 self._work(batch, from_micros(batch[-1].recorded_at) if batch else self._horizon, None, 64)
                 raise _TakenBack
         except _TakenBack:
-            self._waves, self._carried, self._unfinished = waves, carried, False
+            self._waves, self._carried, self._unfinished, self._next_timer = waves, carried, False, timer
 
     def _rehearsal(self) -> list[Record]:
         latest = self._engine.query(
@@ -172,25 +188,36 @@ class Ticker:
 
     # --- the work of one tick ----------------------------------------------------------------------
 
-    def _work(self, batch: list[Record], reach: datetime, progress, max_waves: int) -> None:  # noqa: ANN001
+    def _work(self, batch: list[Record], reach: datetime, progress, max_waves: int) -> None:
         self._unfinished = False
         if self._program is None:
             if batch:
                 self._keep_for_later(batch)
             return
-        self._engine.execute(f"SET VARIABLE horizon = TIMESTAMP '{reach}'")
-        self._engine.execute(f"SET VARIABLE live_from = TIMESTAMP '{self._live_from}'")
+        self._engine.execute(
+            f"SET VARIABLE horizon = TIMESTAMP '{reach}'; SET VARIABLE live_from = TIMESTAMP '{self._live_from}'"
+        )
         queued = self._queue(batch)
-        waves = self._run_waves(queued, progress, max_waves)
+        left = self._left(queued)
+        passive = queued - left.items
+        if passive:
+            run(self._engine, [events.set_aside()])
+        waves, left = self._run_waves(queued, left, reach, progress, max_waves)
         self._waves += waves
-        self._unfinished = waves >= max_waves
+        self._unfinished = left.items > 0 or (left.timer is not None and left.timer <= reach)
+        self._next_timer, self._timer_known = left.timer, True
         if queued:
-            self._finish(queued)
+            self._finish(left.items, passive)
+
+    def _left(self, queued: int) -> Left:
+        items, wake, check, aliases = self._engine.query(events.left(queued > 0))[0]
+        return Left(
+            items=items, timer=min((at for at in (wake, check) if at is not None), default=None), aliases=aliases
+        )
 
     def _keep_for_later(self, batch: list[Record]) -> None:
         """Nothing is deployed yet: records wait in the store."""
-        run(self._engine, [events.raw()])
-        self._engine.append_json("t_raw", RAW_COLUMNS, _rows(batch))
+        self._engine.load("t_raw", _columns(batch))
         self._engine.execute(
             "INSERT INTO pending SELECT offset_, make_timestamp(recorded_us), kind, source, message_id, body FROM t_raw"
         )
@@ -201,25 +228,19 @@ class Ticker:
         engine, program = self._engine, self._program
         assert program is not None
         queued = len(batch) + self._carried
-        run(engine, [events.raw()])
-        engine.execute("CREATE OR REPLACE TEMP TABLE t_lane_person (pid BIGINT, lane BIGINT)")
+        engine.expect(queued)
+        run(engine, [identity.lane_persons(0)])
         if not queued:
-            engine.execute("CREATE OR REPLACE TEMP TABLE t_payload (offset_ BIGINT, properties VARCHAR)")
-            engine.execute("CREATE OR REPLACE TEMP TABLE t_queue (recorded_at TIMESTAMP, kind VARCHAR, p_message_id VARCHAR)")
+            run(engine, [events.no_records()])
             return 0
-        if batch:
-            engine.append_json("t_raw", RAW_COLUMNS, _rows(batch))
         fault("tick.before_land")
+        engine.load("t_raw", _columns(batch))
+        self._outcomes = self._carried > 0 or any(r.kind == "outcome" for r in batch)
         run(engine, events.queue(program, self._carried > 0))
-        index_of = {path: i + 1 for i, path in enumerate(events.json_paths(program))}
-        outcomes = self._carried > 0 or any(r.kind == "outcome" for r in batch)
-        self._outcomes = outcomes
-        run(engine, identity.arrivals(program, outcomes, queued > 1, index_of))
+        run(engine, identity.arrivals(program, self._outcomes, queued > 1, events.path_index(program)))
         if queued > 1:
             self._join_lanes()
-        run(engine, [identity.lane_persons(), events.items(program)])
-        run(engine, profiles.tick_traits(program, index_of, events.typed))
-        engine.execute(events.extracted())
+        run(engine, [identity.lane_persons(queued), events.items(program, queued > 1)])
         return queued
 
     def _join_lanes(self) -> None:
@@ -234,37 +255,38 @@ class Ticker:
         # A chain longer than 2^64 records cannot be; pointer jumping halves the way in every round.
         raise AssertionError("lanes did not settle")
 
-    def _run_waves(self, queued: int, progress, max_waves: int) -> int:  # noqa: ANN001
+    def _run_waves(self, queued: int, left: Left, reach: datetime, progress, max_waves: int) -> tuple[int, Left]:
         assert self._program is not None
-        wave = Wave(self._engine, self._program, live=self._live_from < self._horizon_now())
+        live = self._live_from < reach
+        self._wave = wave = Wave(self._engine, self._program, live=live, outcomes=queued > 0 and self._outcomes)
         done = 0
         while done < max_waves:
             fault("tick.mid_wave")
-            found = wave.run(self._waves + done + 1, records=queued > 0)
-            if found is None:
+            timers = left.timer is not None and left.timer <= reach
+            if not left.items and not timers:
                 break
             done += 1
+            alone = queued == 1 and not timers
+            at = wave.run(self._waves + done, records=left.items > 0, timers=timers, aliases=left.aliases, alone=alone)
+            left = self._left(queued)
             if progress is not None and done % 8 == 0:
-                progress(Progress(records=self._records + queued - found.waiting, waves=self._waves + done,
-                                  at=found.at, messages=0, waiting=found.waiting))  # fmt: skip
-        return done
+                progress(Progress(records=self._records + queued - left.items, waves=self._waves + done,
+                                  at=at or reach, messages=0, waiting=left.items))  # fmt: skip
+        return done, left
 
-    def _horizon_now(self) -> datetime:
-        return self._engine.query("SELECT getvariable('horizon')")[0][0]
-
-    def _finish(self, queued: int) -> None:
-        """Records nothing reacts to are appended; what a busy lane has left is carried over."""
+    def _finish(self, items: int, passive: int) -> None:
+        """Records nothing reacts to are appended; what a busy lane has left is carried over. ``items``: those not
+        processed; ``passive``: the records that nothing reacts to."""
         engine, program = self._engine, self._program
         assert program is not None
-        done = engine.query("SELECT count(*) FROM t_done")[0][0]
-        if done < queued:
+        left = items
+        if passive:
             run(engine, events.passive(identity.owners(self._outcomes)))
             run(engine, events.append(program, self._outcomes))
-            done = engine.query("SELECT count(*) FROM t_done")[0][0]
-        left = queued - done
+            left += engine.query("SELECT count(*) FROM t_passive")[0][0]
         if left and not self._carried:
             engine.execute("CREATE OR REPLACE TEMP TABLE t_carried AS SELECT * FROM pending")
-        run(engine, events.carry(self._carried > 0, left > 0))
+        run(engine, events.carry(self._carried > 0, left > 0, passive > 0))
         self._carried = left
 
     def _obey(self, record: Record) -> None:
@@ -274,6 +296,7 @@ class Ticker:
             self._waves += 1
             self._program = deploy(self._engine, record.body, record.offset, at.isoformat(), self._waves)
             self._carried = self._engine.query("SELECT count(*) FROM pending")[0][0]
+            self._timer_known = False
             return
         command = msgspec.json.decode(record.body).get("command")
         if command == "replay":
@@ -285,21 +308,35 @@ class Ticker:
 
     def _publish(self, after_wave: int) -> int:
         """Hand the tick's deliverable messages and cancellations to the outbox."""
-        if self._waves > after_wave and self._live_from < self._horizon:
+        if self._waves > after_wave and self._live_from < self._horizon and self._wave is not None:
             self._engine.execute(f"SET VARIABLE published = {after_wave}::BIGINT")
-            return self._hand_over(*effects.publication(started=False))
-        return self._hand_over(None, None)
+            return self._hand_over(effects.publication(started=False), self._wave.sent, self._wave.cancelled)
+        return self._hand_over(effects.publication(started=False), False, False)
 
-    def _hand_over(self, messages: str | None, cancellations: str | None) -> int:
-        found = self._decoded(messages, list[OutboxMessage])
-        withdrawn = [Cancellation(*pair) for pair in self._decoded(cancellations, list[tuple[str, str]])]
+    def _hand_over(self, publication: effects.Publication, sent: bool = True, cancelled: bool = True) -> int:
+        """Publish page by page, so that no number of messages fills the memory. Only with the last page does the outbox
+        learn how far it is complete; a crash between pages is mended at the next start."""
+        spans = self._pages(publication) if sent else []
         fault("publish.before")
-        self._outbox.publish(found, withdrawn, self._consumed)
+        count, page = 0, []
+        for start, end in spans:
+            if page:
+                self._outbox.publish(page, [], 0)
+                fault("publish.between_pages")
+            self._engine.execute(f"SET VARIABLE page_from = {start}::BIGINT; SET VARIABLE page_to = {end}::BIGINT")
+            page = self._decoded(publication.page, list[OutboxMessage])
+            count += len(page)
+        found = self._decoded(publication.cancellations, list[tuple[str, str]]) if cancelled else []
+        self._outbox.publish(page, [Cancellation(*pair) for pair in found], self._consumed)
         fault("publish.after")
-        return len(found)
+        return count
 
-    def _decoded(self, query: str | None, kind: type[list[T]]) -> list[T]:
-        text = self._engine.query(query)[0][0] if query is not None else None
+    def _pages(self, publication: effects.Publication) -> list[tuple[int, int]]:
+        first, last = self._engine.query(publication.span)[0]
+        return [] if first is None else [(at, at + PAGE) for at in range(first, last + 1, PAGE)]
+
+    def _decoded(self, query: str, kind: type[list[T]]) -> list[T]:
+        text = self._engine.query(query)[0][0]
         return msgspec.json.decode(text, type=kind) if text is not None else []
 
 
@@ -322,11 +359,9 @@ def _until_command(records: list[Record]) -> tuple[list[Record], Record | None]:
     return records, None
 
 
-def _rows(batch: list[Record]) -> bytes:
-    return msgspec.json.encode(
-        [
-            {"offset_": r.offset, "recorded_us": r.recorded_at, "kind": r.kind, "source": r.source,
-             "message_id": r.message_id, "body": r.body.decode()}
-            for r in batch
-        ]
-    )  # fmt: skip
+def _columns(batch: list[Record]) -> dict[str, tuple[str, list]]:
+    return {
+        "offset_": ("BIGINT", [r.offset for r in batch]), "recorded_us": ("BIGINT", [r.recorded_at for r in batch]),
+        "kind": ("VARCHAR", [r.kind for r in batch]), "source": ("VARCHAR", [r.source for r in batch]),
+        "message_id": ("VARCHAR", [r.message_id for r in batch]), "body": ("VARCHAR", [r.body.decode() for r in batch]),
+    }  # fmt: skip

@@ -17,20 +17,11 @@ CONSENT_EVENTS = frozenset({"Consent Updated", "Unsubscribed"})
 SUPPRESSION_EVENTS = frozenset({"Email Bounced", "Email Marked as Spam", "Suppressed"})
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A wave that ran: the latest instant in it and the records still queued."""
-
-    at: datetime
-    waiting: int
-
-
 class _Arrived(msgspec.Struct, frozen=True, kw_only=True):
     """What the wave's records are."""
 
     events: frozenset[str] = frozenset()
     traits: bool = False
-    outcomes: bool = False
-    aliases: bool = False
     fresh: bool = False
     known: bool = True
     merged: bool = False
@@ -39,52 +30,46 @@ class _Arrived(msgspec.Struct, frozen=True, kw_only=True):
 class Wave:
     """Runs waves of one tick."""
 
-    def __init__(self, engine: Engine, program: Program, *, live: bool) -> None:
-        self._engine, self._program, self._live = engine, program, live
+    def __init__(self, engine: Engine, program: Program, *, live: bool, outcomes: bool) -> None:
+        """``live``: messages of now are delivered; ``outcomes``: delivery's reports are among the records."""
+        self._engine, self._program, self._live, self._outcomes = engine, program, live, outcomes
         self._nothing_live = False
+        self.sent = self.cancelled = False
 
-    def run(self, number: int, *, records: bool) -> Found | None:
-        """One wave; None when no lane has an item due."""
+    def run(self, number: int, *, records: bool, timers: bool, aliases: bool, alone: bool) -> datetime | None:
+        """One wave; returns its latest instant where that was asked. ``records``, ``timers``: which there may be;
+        ``alone``: one record is all there is."""
         engine = self._engine
-        run(engine, [events.next_items(records=records, timers=True)])
-        n_records, n_timers, at, waiting = engine.query(
-            "SELECT count(record_at), count(timer_at), max(coalesce(record_at, timer_at)), "
-            + ("(SELECT count(*) FROM t_item) " if records else "0 ") + "FROM w_next"
-        )[0]  # fmt: skip
-        if not n_records and not n_timers:
-            return None
+        n_records, n_timers, at = 1, 0, None
+        if not alone:
+            run(engine, [events.next_items(records=records, timers=timers)])
+            n_records, n_timers, at = engine.query(
+                "SELECT count(record_at), count(timer_at), max(coalesce(record_at, timer_at)) FROM w_next"
+            )[0]
+        engine.expect(n_records + n_timers)
         engine.execute(f"SET VARIABLE wave = {number}::BIGINT")
-        arrived = self._records() if n_records else _Arrived()
+        arrived = self._records(aliases, alone) if n_records else _Arrived()
         checks = self._timers() if n_timers else False
         run(engine, [identity.persons(n_records > 0, n_timers > 0), journeys.passages()])
         self._decide(arrived, n_records > 0, n_timers > 0, checks)
-        return Found(at=at, waiting=waiting - n_records)
+        return at
 
     # --- records and identity ----------------------------------------------------------------------
 
-    def _records(self) -> _Arrived:
+    def _records(self, aliases: bool, alone: bool) -> _Arrived:
         engine, program = self._engine, self._program
-        run(engine, events.wave_records())
-        rows = engine.query(
-            "SELECT name, bool_or(has_traits), bool_or(kind = 'outcome'), bool_or(type = 'alias') "
-            "FROM w_rec GROUP BY name ORDER BY name"
-        )
-        outcomes, aliases = any(r[2] for r in rows), any(r[3] for r in rows)
-        run(engine, identity.resolve(program, outcomes, aliases))
-        fresh, brought, merged, lost, identified = engine.query(
-            "SELECT count(*) FILTER (WHERE owners = 0), coalesce(sum(brought), 0), count(*) FILTER (WHERE owners > 1), "
-            "(SELECT count(*) FROM w_rec) - count(*), count(*) FROM w_res"
-        )[0]
+        run(engine, events.wave_records(alone))
+        run(engine, identity.resolve(program, self._outcomes, aliases))
+        names, traits, fresh, brought, merged, lost, identified = engine.query(identity.known())[0]
         run(engine, identity.attach(fresh > 0, brought > 0, lost > 0))
         if merged:
             run(engine, identity.merge(program))
-        run(engine, events.append(program, outcomes))
-        names = frozenset(r[0] for r in rows if r[0] is not None)
-        arrived = _Arrived(events=names, traits=any(r[1] for r in rows), outcomes=outcomes, aliases=aliases,
-                           fresh=fresh > 0, known=identified > fresh, merged=merged > 0)  # fmt: skip
+        run(engine, events.append(program, self._outcomes))
+        arrived = _Arrived(events=frozenset(names), traits=bool(traits), fresh=fresh > 0, known=identified > fresh,
+                           merged=merged > 0)  # fmt: skip
         run(engine, profiles.take_in(
-            program, traits=arrived.traits and bool(program.schema.from_traits),
-            consents=bool(names & CONSENT_EVENTS), suppressions=bool(names & SUPPRESSION_EVENTS),
+            program, events.path_index(program), events.typed, traits=arrived.traits and bool(program.schema.from_traits),
+            consents=bool(arrived.events & CONSENT_EVENTS), suppressions=bool(arrived.events & SUPPRESSION_EVENTS),
         ))  # fmt: skip
         return arrived
 
@@ -96,9 +81,12 @@ class Wave:
 
     def _decide(self, arrived: _Arrived, records: bool, timers: bool, checks: bool) -> None:
         engine, program = self._engine, self._program
-        rows = engine.query("SELECT jid, step, bool_or(wake_at <= now) FROM w_enr GROUP BY jid, step ORDER BY jid, step")
+        rows = engine.query(
+            "SELECT jid, step, bool_or(wake_at <= now) FROM w_enr GROUP BY jid, step ORDER BY jid, step"
+        )
         frontier = frozenset((jid, step) for jid, step, _ in rows)
-        updates = any(due and program.versions[j].graph.stops[s].kind == "update" for j, s, due in rows)
+        due = frozenset((jid, step) for jid, step, is_due in rows if is_due)
+        updates = any(self._kind(stop) == "update" for stop in due)
         if updates:
             run(engine, [profiles.updates()])
         shape = self._shape(frontier, arrived, records, checks, updates)
@@ -108,9 +96,14 @@ class Wave:
         run(engine, profiles.write_back(program, shape, arrived.fresh, arrived.known or timers, bool(changed)))
         if self._live and (shape.consents or shape.suppressions) and program.templates:
             run(engine, [effects.cancel_withdrawn(program)])
+            self.cancelled = True
         candidates = journeys.triggered(program, arrived.events, changed)
         if frontier or candidates:
-            self._journeys(frontier, candidates, changed, arrived.events, shape)
+            self._journeys(frontier, due, candidates, changed, arrived.events, shape)
+
+    def _kind(self, stop: tuple[int, int]) -> str:
+        jid, step = stop
+        return self._program.versions[jid].graph.stops[step].kind
 
     def _shape(self, frontier: journeys.Frontier, arrived: _Arrived, records: bool, checks: bool,
                updates: bool) -> profiles.Row:  # fmt: skip
@@ -118,7 +111,9 @@ class Wave:
         key = ("wave.shape", frontier, arrived, evaluate, updates)
         return self._program.cached(key, lambda: self._make_shape(frontier, arrived, evaluate, updates))
 
-    def _make_shape(self, frontier: journeys.Frontier, arrived: _Arrived, evaluate: bool, updates: bool) -> profiles.Row:
+    def _make_shape(
+        self, frontier: journeys.Frontier, arrived: _Arrived, evaluate: bool, updates: bool
+    ) -> profiles.Row:
         program = self._program
         changes = frozenset((s, e) for s in program.schema.segments for e in (True, False)) if evaluate else frozenset()
         candidates = journeys.triggered(program, arrived.events, changes)
@@ -160,10 +155,12 @@ class Wave:
     def _contact_traits(self, sends: effects.Sends) -> set[str]:
         project = self._program.project
         names = {t.name for t in project.traits}
-        channels = {self._program.templates[self._program.versions[j].graph.stops[s].template].channel for j, s in sends}
+        channels = {
+            self._program.templates[self._program.versions[j].graph.stops[s].template].channel for j, s in sends
+        }
         return ({project.destination_of(c).address_trait for c in channels} | {project.policy.time_zone_trait}) & names
 
-    def _journeys(self, frontier: journeys.Frontier, candidates: frozenset[int],
+    def _journeys(self, frontier: journeys.Frontier, due: journeys.Frontier, candidates: frozenset[int],
                   changed: frozenset[tuple[str, bool]], names: frozenset[str], shape: profiles.Row) -> None:  # fmt: skip
         engine, program = self._engine, self._program
         if frontier:
@@ -175,11 +172,20 @@ class Wave:
         if not frontier and not starts:
             return
         run(engine, journeys.ends(bool(starts), bool(frontier)))
-        if self._live and frontier:
+        run(engine, journeys.goers(program, frontier, bool(starts), names))
+        ways = engine.query(journeys.ways())
+        ended, moved = any(way is None for _, _, way in ways), frozenset(w for w in ways if w[2] is not None)
+        if ended and self._live:
             run(engine, [effects.cancel_ended()])
-        run(engine, journeys.moves(program, frontier, starts, names))
-        sends = self._send(frontier, names, shape)
-        run(engine, journeys.settle(live=bool(frontier), entrants=bool(starts), sends=sends))
+            self.cancelled = True
+        waiting = any(self._kind(stop) == "send" for stop in due)
+        if not ended and not moved and not waiting:
+            return
+        run(engine, [journeys.moves(program, moved, names)])
+        sends = self._send(waiting, moved, names, shape)
+        run(engine, journeys.settle(
+            live=bool(frontier), entrants=bool(starts), sends=sends, ended=ended, moved=bool(moved)
+        ))  # fmt: skip
 
     def _enter(self, candidates: frozenset[int], changed: frozenset[tuple[str, bool]],
                names: frozenset[str]) -> frozenset[int]:  # fmt: skip
@@ -201,10 +207,12 @@ class Wave:
 
     # --- governance and effects --------------------------------------------------------------------
 
-    def _send(self, frontier: journeys.Frontier, names: frozenset[str], shape: profiles.Row) -> bool:
+    def _send(self, waiting: bool, moved: journeys.Ways, names: frozenset[str], shape: profiles.Row) -> bool:
         engine, program = self._engine, self._program
-        waiting = any(program.versions[j].graph.stops[s].kind == "send" for j, s in frontier)
-        run(engine, governance.due(moves=True, live=waiting))
+        arriving = journeys.may_send(program, moved)
+        if not waiting and not arriving:
+            return False
+        run(engine, governance.due(moves=arriving, live=waiting))
         sends = frozenset(engine.query("SELECT DISTINCT jid, step FROM w_due"))
         if not sends:
             return False
@@ -214,4 +222,5 @@ class Wave:
         run(engine, governance.verdicts(program, sends, names, live_columns, columns))
         run(engine, effects.messages(program, sends))
         run(engine, journeys.after_sends(program, sends, names))
+        self.sent = True
         return True

@@ -63,7 +63,9 @@ class Model:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.types = {name: p.type for c in (*BUILTIN_CONTRACTS, *project.contracts) for name, p in c.properties.items()}
+        self.types = {
+            name: p.type for c in (*BUILTIN_CONTRACTS, *project.contracts) for name, p in c.properties.items()
+        }
         self.traits = {t.name: t for t in project.traits}
         self.steps = {j.name: {p: (s, follows) for p, s, follows in layout(j.steps)} for j in project.journeys}
         self.order = sorted(project.journeys, key=lambda j: (-j.priority, j.name))

@@ -111,7 +111,11 @@ class _Log:
         """A person who can be reached and has consented, or nothing would ever be sent."""
         c = self._c
         who = who | {"occurred_at": self._at, "context": {}}
-        traits = {"email": f"{name}@example.com", "time_zone": pick(c, [self._zone, self._zone, pick(c, _ZONES)]), "phone": f"+{name}"}
+        traits = {
+            "email": f"{name}@example.com",
+            "time_zone": pick(c, [self._zone, self._zone, pick(c, _ZONES)]),
+            "phone": f"+{name}",
+        }
         self._add("call", who | {"type": "identify", "traits": traits})
         for purpose, channel in (("marketing", "email"), ("newsletter", "email"), ("marketing", "sms")):
             if chance(c, 95):
@@ -190,7 +194,12 @@ class _Log:
             other = pick(c, [n, n, n, n, n, n, c.below(self._people)])
             who["traits"] = {"email": f"u{self._town}{other}@example.com"}
         elif style == 19:
-            nobody: list[dict[str, Any]] = [{"anonymousId": "visitor"}, {"userId": "NULL"}, {"anonymousId": "bot-7"}, {}]
+            nobody: list[dict[str, Any]] = [
+                {"anonymousId": "visitor"},
+                {"userId": "NULL"},
+                {"anonymousId": "bot-7"},
+                {},
+            ]
             who = pick(c, [*nobody, {"userId": "undefined", "anonymousId": anonymous}])
         return who
 
@@ -228,8 +237,17 @@ class _Log:
         c = self._c
         sent = self._model.rows["messages"]
         message_id, pid, template, *_ = sent[-1 - c.below(min(len(sent), 4))]
-        name = pick(c, ["Message Sent", "Message Failed", "Message Failed", "Email Opened", "Email Bounced", "Unsubscribed"])
+        name = pick(
+            c, ["Message Sent", "Message Failed", "Message Failed", "Email Opened", "Email Bounced", "Unsubscribed"]
+        )
         properties = {"message_id": message_id, "template": template, "detail": "x"}
         properties |= {"bounce_type": pick(c, ["soft", "hard"])} if name == "Email Bounced" else {}
         at = self._occurred()
-        return {"type": "track", "event": name, "person": pid, "occurred_at": at, "properties": properties, "context": {}}
+        return {
+            "type": "track",
+            "event": name,
+            "person": pid,
+            "occurred_at": at,
+            "properties": properties,
+            "context": {},
+        }

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 import msgspec
 
 from cadenza.definitions.expression import (
-    Agg, Coalesce, Consented, EventIs, Expr, InJourney, InSegment, OlderThan, Trait, Type, children, walk,
+    Agg,
+    Coalesce,
+    Consented,
+    EventIs,
+    Expr,
+    InJourney,
+    InSegment,
+    OlderThan,
+    Trait,
+    Type,
+    children,
+    walk,
 )  # fmt: skip
 from cadenza.definitions.kinds import Branch, Journey, Split, Step, WaitFor
 from cadenza.definitions.project import Project

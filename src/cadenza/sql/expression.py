@@ -10,8 +10,24 @@ import msgspec
 from sqlglot import exp
 
 from cadenza.definitions.expression import (
-    Agg, Binary, Coalesce, Consented, EventIs, Expr, Flag, InJourney, InList, InSegment, IsNull, Like, Lit,
-    Not, OlderThan, Prop, Trait, walk,
+    Agg,
+    Binary,
+    Coalesce,
+    Consented,
+    EventIs,
+    Expr,
+    Flag,
+    InJourney,
+    InList,
+    InSegment,
+    IsNull,
+    Like,
+    Lit,
+    Not,
+    OlderThan,
+    Prop,
+    Trait,
+    walk,
 )  # fmt: skip
 from cadenza.ids import BUCKETS, fingerprint
 from cadenza.sql.columns import Schema, consent_column, expand

@@ -116,6 +116,7 @@ def read_lookup(path: str) -> exp.Expr:
 
 def flatten(tree: exp.Expr) -> exp.Expr:
     """``zones.time_zone`` -> the column "zones.time_zone" of the joined rows."""
+
     def rename(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Column) and node.table:
             return exp.column(f"{node.table}.{node.name}", quoted=True)
@@ -134,10 +135,12 @@ def joined(source: Source, lookup_columns: Mapping[str, Sequence[str]], base: ex
     rows = exp.select("*").from_(base.subquery("r"))
     for index, (name, lookup) in enumerate(source.lookups.items()):
         # Renamed before the join, so that a column of the file and one of the lookup may have one name.
-        renamed = exp.select(*[
-            exp.alias_(exp.column(column, quoted=True), f"{name}.{column}", quoted=True)
-            for column in lookup_columns[name]
-        ]).from_(lookup_table(index))
+        renamed = exp.select(
+            *[
+                exp.alias_(exp.column(column, quoted=True), f"{name}.{column}", quoted=True)
+                for column in lookup_columns[name]
+            ]
+        ).from_(lookup_table(index))
         match = exp.EQ(
             this=exp.column(f"{name}.{lookup.key}", quoted=True), expression=exp.cast(mapping(lookup.on), "varchar")
         )
@@ -311,7 +314,10 @@ def bodies(rank: int, record: RecordMapping, kinds: Mapping[str, str], offsets: 
     """The records of one mapped table as canonical JSON (members sorted), one column each: rank, line,
     message_id, instant, body. ``kinds``: the types of the mapped table's columns."""
     at = micros_of("happened", kinds["happened"], offsets)
-    members = {"type": exp.Literal.string(f'"{record.call}"'), "occurred_at": exp.cast(exp.column("instant"), "varchar")}
+    members = {
+        "type": exp.Literal.string(f'"{record.call}"'),
+        "occurred_at": exp.cast(exp.column("instant"), "varchar"),
+    }
     if record.event is not None:
         members["event"] = exp.Literal.string(msgspec.json.encode(record.event).decode())
     held: dict[str, list[exp.Expr]] = {}
@@ -347,8 +353,7 @@ UNREADABLE_CSV = (
     f"FROM {REJECT} GROUP BY line ORDER BY line"
 )
 UNREADABLE_JSON = (
-    f"SELECT {LINE}, line, 'not a JSON object' FROM {LINES} "
-    f"WHERE line IS NOT NULL AND NOT {_IS_OBJECT} ORDER BY {LINE}"
+    f"SELECT {LINE}, line, 'not a JSON object' FROM {LINES} WHERE line IS NOT NULL AND NOT {_IS_OBJECT} ORDER BY {LINE}"
 )
 CREATE_REFUSED = f"CREATE OR REPLACE TEMP TABLE {REFUSED} (rank INTEGER, line BIGINT)"
 CHUNK = f"SELECT rank, line, message_id, instant, body FROM {RECORD} WHERE n > ? AND n <= ? ORDER BY n"
@@ -364,8 +369,10 @@ def without_record(source: Source, ranks: Sequence[int]) -> str:
     groups = exp.select(exp.alias_(line, "line")).from_(ROW)
     if source.group_by:
         groups = groups.group_by(*[mapping(key) for key in source.group_by])
-    missing = exp.select(exp.Count(this=exp.Star())).from_(groups.subquery("g")).join(
-        made.subquery("m"), using="line", join_type="anti"
+    missing = (
+        exp.select(exp.Count(this=exp.Star()))
+        .from_(groups.subquery("g"))
+        .join(made.subquery("m"), using="line", join_type="anti")
     )
     return text(missing)
 

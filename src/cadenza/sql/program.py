@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cadenza.definitions.typecheck import property_types
 from cadenza.definitions.expression import Agg, Coalesce, Expr, InSegment, Lit, walk
 from cadenza.definitions.graph import END, START, Graph, Leaf, flatten
 from cadenza.definitions.kinds import Journey, Template
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.project import Project, version_of
+from cadenza.definitions.typecheck import property_types
 from cadenza.sql.columns import Schema, expand, reactive_events, schema_of
 
 RESUMES = 4096
@@ -178,4 +178,6 @@ def versions_of(project: Project, first_jid: int = 1) -> list[Version]:
 
 def windowed(tree: Expr) -> bool:
     """Whether the passage of time alone can change the expression."""
-    return any((isinstance(n, Agg) and n.within_s is not None) or n.__class__.__name__ == "OlderThan" for n in walk(tree))
+    return any(
+        (isinstance(n, Agg) and n.within_s is not None) or n.__class__.__name__ == "OlderThan" for n in walk(tree)
+    )

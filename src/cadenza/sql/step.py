@@ -93,9 +93,7 @@ class Script:
         for node in list(tree.find_all(exp.Placeholder)):
             if node.name in parts:
                 _replace(node, parts[node.name])
-        return Step(
-            name=name, room=self.room, writes=written(tree), reads=read(tree), sql=tree.sql(dialect=DIALECT)
-        )
+        return Step(name=name, room=self.room, writes=written(tree), reads=read(tree), sql=tree.sql(dialect=DIALECT))
 
 
 def _rename(tree: exp.Expression, tables: dict[str, str]) -> None:
@@ -149,9 +147,7 @@ def read(tree: exp.Expression) -> frozenset[str]:
     """The tables a statement reads (not its CTEs; what it writes only if it also reads it)."""
     ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
     target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
-    return frozenset(
-        table.name for table in tree.find_all(exp.Table) if table is not target and table.name not in ctes
-    )
+    return frozenset(table.name for table in tree.find_all(exp.Table) if table is not target and table.name not in ctes)
 
 
 @lru_cache(maxsize=4096)

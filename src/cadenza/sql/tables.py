@@ -115,6 +115,5 @@ BY_NAME = {table.name: table for table in TABLES}
 def create_statements() -> list[str]:
     """One CREATE TABLE per table, fixed columns only, in catalogue order."""
     return [
-        f"CREATE TABLE IF NOT EXISTS {t.name} ({', '.join(f'{c} {k}' for c, k in t.columns.items())})"
-        for t in TABLES
+        f"CREATE TABLE IF NOT EXISTS {t.name} ({', '.join(f'{c} {k}' for c, k in t.columns.items())})" for t in TABLES
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from sqlglot import exp
 
@@ -15,20 +16,20 @@ _SCRIPT = Script.beside(__file__, "effects")
 _PAYLOAD = """
 SELECT y.offset_, CAST(y.properties AS JSON) AS properties FROM event_payload AS y
 WHERE y.offset_ >= (SELECT min(entry_offset) FROM w_verdict) AND y.offset_ <= (SELECT max(entry_offset) FROM w_verdict)
-UNION ALL SELECT offset_, CAST(properties AS JSON) FROM t_payload
+UNION ALL SELECT offset_, CAST(properties AS JSON) FROM t_queue
 """
 Sends = frozenset[tuple[int, int]]
 
 
 def messages(program: Program, sends: Sends) -> list[Step]:
     """A message per send verdict, with its template's variables as they are now."""
-    return program.cached(("effects.messages", sends), lambda: [_messages(program, sends)])
+    names = frozenset(program.versions[j].graph.stops[s].template for j, s in sends)
+    return program.cached(("effects.messages", names), lambda: [_messages(program, names)])
 
 
-def _messages(program: Program, sends: Sends) -> Step:
-    names = sorted({program.versions[j].graph.stops[s].template for j, s in sends})
+def _messages(program: Program, templates: frozenset[str]) -> Step:
     arms, entry = [], False
-    for name in names:
+    for name in sorted(templates):
         context, uses_entry = _context(program, name)
         entry = entry or uses_entry
         arms.append((text(name), context))
@@ -98,14 +99,24 @@ def _cancel_withdrawn(program: Program) -> Step:
 _SILENT = "m.message_id NOT IN (SELECT message_id FROM message_outcome WHERE message_id IS NOT NULL)"
 
 
+class Publication(NamedTuple):
+    """Queries of what goes to the outbox. ``span``: the first and last row of the messages; ``page``: those between the
+    variables ``page_from`` and ``page_to`` as one JSON array; ``cancellations``: one JSON array."""
+
+    span: str
+    page: str
+    cancellations: str
+
+
 @lru_cache(maxsize=4)
-def publication(started: bool) -> tuple[str, str]:
-    """(messages, cancellations) to publish, each a query for one JSON array: those of the waves after the variable
-    ``published``, or (``started``) all that no outcome is known of."""
+def publication(started: bool) -> Publication:
+    """What to publish: the work of the waves after the variable ``published``, or (``started``) all that no outcome
+    is known of."""
+    chosen, withdrawn = sql("m.wave > getvariable('published')"), sql("c.wave > getvariable('published')")
     if started:
-        own = sql("c.message_id IN (SELECT message_id FROM message AS m WHERE m.deliverable AND " + _SILENT + ")")
-        return _SCRIPT.text("outbox_messages", chosen=sql(_SILENT)), _SCRIPT.text("outbox_cancellations", chosen=own)
-    return (
-        _SCRIPT.text("outbox_messages", chosen=sql("m.wave > getvariable('published')")),
-        _SCRIPT.text("outbox_cancellations", chosen=sql("c.wave > getvariable('published')")),
-    )
+        chosen = sql(_SILENT)
+        withdrawn = sql("c.message_id IN (SELECT message_id FROM message AS m WHERE m.deliverable AND " + _SILENT + ")")
+    return Publication(
+        _SCRIPT.text("outbox_span", chosen=chosen), _SCRIPT.text("outbox_messages", chosen=chosen),
+        _SCRIPT.text("outbox_cancellations", chosen=withdrawn),
+    )  # fmt: skip

@@ -27,14 +27,18 @@ ANTI JOIN (
 ) AS o ON o.message_id = m.message_id AND o.at_ <= c.now ANTI JOIN cancellation AS n ON n.message_id = m.message_id
 WHERE m.deliverable AND (:suppressed IN ('hard_bounce', 'complaint', 'legal') OR (m.message_class = 'marketing' AND (:suppressed IS NOT NULL OR NOT :consented)));
 
+-- name: outbox_span
+-- Between which rows the messages to publish lie.
+SELECT min(m.rowid), max(m.rowid) FROM message AS m WHERE m.deliverable AND (:chosen);
+
 -- name: outbox_messages
--- The outbox's view of messages, one JSON array in order of planning.
+-- The outbox's view of a page of messages, one JSON array in order of planning.
 SELECT CAST(to_json(list({'message_id': m.message_id, 'person': m.pid, 'journey': v.journey, 'step': s.path, 'channel': m.channel,
   'destination': m.destination, 'address': m.address, 'template': m.template, 'template_version': m.template_version,
   'message_class': m.message_class, 'purpose': m.purpose, 'context': m.context, 'planned_at': epoch_us(m.planned_at), 'deliverable': m.deliverable}
   ORDER BY m.planned_at, m.message_id)) AS VARCHAR) AS rows_
 FROM message AS m JOIN journey_version AS v ON v.jid = m.jid JOIN journey_step AS s ON s.jid = m.jid AND s.step = m.step
-WHERE m.deliverable AND (:chosen);
+WHERE m.rowid >= getvariable('page_from') AND m.rowid < getvariable('page_to') AND m.deliverable AND (:chosen);
 
 -- name: outbox_cancellations
 -- The outbox's view of cancellations.

@@ -9,8 +9,8 @@ from cadenza.sql.step import Script, Step, alias, column, sql, text
 
 _SCRIPT = Script.beside(__file__, "events")
 
-PATHS = ("type", "event", "occurred_at", "properties", "traits", "userId", "anonymousId", "previousId", "groupId", "person")
-"""The first entries of the extraction lists ``s`` (text) and ``j`` (JSON) of ``t_queue``, from 1."""
+PATHS = ("type", "event", "occurred_at", "userId", "anonymousId", "previousId", "groupId", "person")
+"""The first entries of the extraction lists ``s`` and ``v`` of ``t_queue``, from 1."""
 
 
 def json_paths(program: Program) -> list[str]:
@@ -24,17 +24,9 @@ def _source(from_: str) -> str:
     return from_.removeprefix("traits.")
 
 
-def path_index(program: Program, path: str) -> int:
-    """The position (from 1) of a path in the extraction lists."""
-    return json_paths(program).index(path) + 1
-
-
-def as_text(index: int, row: str) -> exp.Expression:
-    """Entry ``index`` as text; NULL for objects and arrays."""
-    return sql(
-        f"CASE WHEN left(CAST(list_extract({row}.j, {index}) AS VARCHAR), 1) IN ('{{', '[') THEN NULL "
-        f"ELSE list_extract({row}.s, {index}) END"
-    )
+def path_index(program: Program) -> dict[str, int]:
+    """The position (from 1) of each path in the extraction lists."""
+    return program.cached("events.path_index", lambda: {path: i for i, path in enumerate(json_paths(program), start=1)})
 
 
 _TYPED = {
@@ -59,40 +51,43 @@ def typed(value: exp.Expression, kind: str) -> exp.Expression:
     return tree
 
 
-def raw() -> Step:
-    """The empty table that the tick fills with the log's records."""
-    return _SCRIPT.step("t_raw")
-
-
 def queue(program: Program, carried: bool) -> list[Step]:
     """The queue of a tick; ``carried``: an earlier tick left records over."""
     return program.cached(("events.queue", carried), lambda: _queue(program, carried))
 
 
 def _queue(program: Program, carried: bool) -> list[Step]:
-    paths = json_paths(program)
-    keys = ["$." + ".".join(f'"{part}"' for part in path.split(".")) for path in paths]
+    index_of = path_index(program)
+    keys = ["$." + ".".join(f'"{part}"' for part in path.split(".")) for path in json_paths(program)]
     columns = [
-        alias(typed(as_text(paths.index(f"properties.{name}") + 1, "x"), kind), f"p_{name}")
+        alias(typed(sql(f"list_extract(x.v, {index_of[f'properties.{name}']})"), kind), f"p_{name}")
         for name, kind in program.schema.properties.items()
     ]
     steps = [_SCRIPT.step("t_carried")] if carried else []
-    return [
-        *steps, _SCRIPT.step("t_extract", paths=exp.Array(expressions=[text(k) for k in keys])),
-        _SCRIPT.step("t_queue", columns=columns), _SCRIPT.step("t_payload"), _SCRIPT.step("t_done"),
-    ]  # fmt: skip
+    return [*steps, _SCRIPT.step("t_queue", paths=exp.Array(expressions=[text(k) for k in keys]), columns=columns)]
 
 
-def extracted() -> str:
-    """The statement that drops the extraction once identifiers and traits are taken from it."""
-    return "DROP TABLE IF EXISTS t_extract"
+def no_records() -> Step:
+    """The empty queue."""
+    return _SCRIPT.step("t_queue_none")
 
 
-def items(program: Program) -> Step:
-    """Which queued records are items, with their lanes."""
+def items(program: Program, several: bool) -> Step:
+    """Which queued records are items, with their lanes. ``several``: more than one record is queued."""
+    name = "t_item" if several else "t_item_one"
     return program.cached(
-        "events.items", lambda: _SCRIPT.step("t_item", reactive=[text(n) for n in sorted(program.reactive)])
+        ("events.items", several), lambda: _SCRIPT.step(name, reactive=[text(n) for n in sorted(program.reactive)])
     )
+
+
+def left(records: bool) -> str:
+    """A query: how many items are left, the earliest timer of a passage and of a segment, whether aliases are queued."""
+    return _SCRIPT.text("left_records" if records else "left")
+
+
+def set_aside() -> Step:
+    """The records that nothing reacts to."""
+    return _SCRIPT.step("t_passive")
 
 
 def next_items(records: bool, timers: bool) -> Step:
@@ -100,8 +95,11 @@ def next_items(records: bool, timers: bool) -> Step:
     return _SCRIPT.step("w_next" if records and timers else "w_next_records" if records else "w_next_timers")
 
 
-def wave_records() -> list[Step]:
-    return [_SCRIPT.step("w_rec"), _SCRIPT.step("item_done"), _SCRIPT.step("mark_done")]
+def wave_records(alone: bool) -> list[Step]:
+    """The wave's records, which leave the queue. ``alone``: the one record of the tick."""
+    if alone:
+        return [_SCRIPT.step("w_rec_alone"), _SCRIPT.step("items_done")]
+    return [_SCRIPT.step("w_rec"), _SCRIPT.step("item_done")]
 
 
 def wave_timers() -> Step:
@@ -121,12 +119,14 @@ def _append(program: Program, outcomes: bool) -> list[Step]:
 
 def passive(owners: exp.Expression) -> list[Step]:
     """Records that nothing reacts to, appended at the end of a tick with the persons known by then."""
-    return [_SCRIPT.step("passive_ready"), _SCRIPT.step("passive_person", owners=owners), _SCRIPT.step("mark_done")]
+    return [_SCRIPT.step("passive_ready"), _SCRIPT.step("passive_person", owners=owners), _SCRIPT.step("passive_done")]
 
 
-def carry(had: bool, leave: bool) -> list[Step]:
-    """Keep what was not processed. ``had``: something was carried over before; ``leave``: something is left."""
-    steps = [_SCRIPT.step("payload"), *([_SCRIPT.step("carry_clear")] if had else [])]
-    return [*steps, _SCRIPT.step("carry_over")] if leave else steps
-
-
+def carry(had: bool, leave: bool, passive: bool) -> list[Step]:
+    """Keep what was processed. ``had``: something was carried over before; ``leave``: something is left; ``passive``:
+    some records were set aside."""
+    cleared = [_SCRIPT.step("carry_clear")] if had else []
+    if not leave:
+        return [_SCRIPT.step("payload"), *cleared]
+    steps = [] if passive else [_SCRIPT.step("t_passive_none")]
+    return [*steps, _SCRIPT.step("payload_done"), *cleared, _SCRIPT.step("carry_over")]

@@ -1,35 +1,37 @@
--- name: t_raw
--- The records of this tick as they were read from the log.
-CREATE OR REPLACE TEMP TABLE t_raw (offset_ BIGINT, recorded_us BIGINT, kind VARCHAR, source VARCHAR, message_id VARCHAR, body VARCHAR);
-
--- name: t_extract
--- The records of this tick and those carried over, every path of interest extracted in one pass.
-CREATE OR REPLACE TEMP TABLE t_extract AS
-SELECT r.offset_, r.recorded_at, r.kind, r.source, r.message_id,
-  json_extract_string(r.body, :paths) AS s, json_extract(r.body, :paths) AS j
-FROM (
-  SELECT offset_, make_timestamp(recorded_us) AS recorded_at, kind, source, message_id, body FROM t_raw
-  UNION ALL SELECT offset_, recorded_at, kind, source, message_id, body FROM pending
-) AS r;
-
 -- name: t_queue
--- Every declared property typed, in the order of the log.
+-- The records of this tick behind those carried over: every path of interest in one pass, every declared property typed.
+-- ``s``: the texts at the paths; ``v``: the same without objects and arrays.
 CREATE OR REPLACE TEMP TABLE t_queue AS
 SELECT x.offset_, x.recorded_at, x.kind, x.source, x.message_id, list_extract(x.s, 1) AS type,
   CASE list_extract(x.s, 1) WHEN 'track' THEN list_extract(x.s, 2) WHEN 'page' THEN 'Page Viewed' WHEN 'screen' THEN 'Screen Viewed' END AS name,
   least(make_timestamp(TRY_CAST(list_extract(x.s, 3) AS BIGINT)), x.recorded_at) AS occurred_at,
-  list_extract(x.j, 5) IS NOT NULL AS has_traits, :columns
-FROM t_extract AS x ORDER BY x.offset_;
+  x.traits IS NOT NULL AS has_traits, x.s, x.v, x.properties, x.traits, :columns
+FROM (
+  SELECT e.offset_, e.recorded_at, e.kind, e.source, e.message_id, e.s, e.properties, e.traits,
+    list_transform(e.s, lambda t, i: CASE WHEN left(CAST(list_extract(e.j, i) AS VARCHAR), 1) IN ('{', '[') THEN NULL ELSE t END) AS v
+  FROM (
+    SELECT r.offset_, r.recorded_at, r.kind, r.source, r.message_id, json_extract_string(r.body, :paths) AS s, json_extract(r.body, :paths) AS j,
+      CAST(json_extract(r.body, '$.properties') AS VARCHAR) AS properties, CAST(json_extract(r.body, '$.traits') AS VARCHAR) AS traits
+    FROM (
+      SELECT offset_, recorded_at, kind, source, message_id, body FROM pending
+      UNION ALL SELECT offset_, make_timestamp(recorded_us), kind, source, message_id, body FROM t_raw
+    ) AS r
+  ) AS e
+) AS x;
 
--- name: t_payload
--- What the records said, kept aside: only templates and people read it.
-CREATE OR REPLACE TEMP TABLE t_payload AS
-SELECT x.offset_, CAST(list_extract(x.j, 4) AS VARCHAR) AS properties, CAST(list_extract(x.j, 5) AS VARCHAR) AS traits
-FROM t_extract AS x WHERE list_extract(x.j, 4) IS NOT NULL OR list_extract(x.j, 5) IS NOT NULL ORDER BY x.offset_;
+-- name: t_queue_none
+-- No record in this tick.
+CREATE OR REPLACE TEMP TABLE t_queue (offset_ BIGINT, recorded_at TIMESTAMP, kind VARCHAR, p_message_id VARCHAR, properties VARCHAR);
 
 -- name: payload
--- The payloads of the processed records are kept.
-INSERT INTO event_payload SELECT y.* FROM t_payload AS y SEMI JOIN t_done AS d ON d.offset_ = y.offset_;
+-- What the records said, kept aside: only templates and people read it.
+INSERT INTO event_payload SELECT q.offset_, q.properties, q.traits FROM t_queue AS q WHERE q.properties IS NOT NULL OR q.traits IS NOT NULL;
+
+-- name: payload_done
+-- The same where some records are left for the next tick.
+INSERT INTO event_payload SELECT q.offset_, q.properties, q.traits FROM t_queue AS q
+ANTI JOIN t_item AS i ON i.offset_ = q.offset_ ANTI JOIN t_passive AS p ON p.offset_ = q.offset_
+WHERE q.properties IS NOT NULL OR q.traits IS NOT NULL;
 
 -- name: t_item
 -- The records that can change a decision, each with its lane; processed ones are removed.
@@ -37,6 +39,29 @@ CREATE OR REPLACE TEMP TABLE t_item AS
 SELECT q.offset_, q.recorded_at, coalesce(l.lane, q.offset_) AS lane
 FROM t_queue AS q LEFT JOIN t_lane AS l ON l.offset_ = q.offset_ LEFT JOIN t_known AS k ON k.offset_ = q.offset_
 WHERE coalesce(q.name, '') IN (:reactive) OR q.type NOT IN ('track', 'page', 'screen') OR q.has_traits OR NOT coalesce(k.passive, FALSE);
+
+-- name: t_item_one
+-- The same for a record alone, which is a lane of its own.
+CREATE OR REPLACE TEMP TABLE t_item AS
+SELECT q.offset_, q.recorded_at, q.offset_ AS lane FROM t_queue AS q
+WHERE coalesce(q.name, '') IN (:reactive) OR q.type NOT IN ('track', 'page', 'screen') OR q.has_traits
+  OR NOT coalesce((SELECT count(DISTINCT node) = 1 AND count(pid) = count(*) FROM t_edge), FALSE);
+
+-- name: t_passive
+-- The records that cannot: appended at the end of the tick.
+CREATE OR REPLACE TEMP TABLE t_passive AS SELECT q.offset_ FROM t_queue AS q ANTI JOIN t_item AS i ON i.offset_ = q.offset_;
+
+-- name: t_passive_none
+-- There are none.
+CREATE OR REPLACE TEMP TABLE t_passive (offset_ BIGINT);
+
+-- name: left_records
+-- What is left to do: items, the earliest timer of a passage and of a segment, and whether some record is an alias.
+SELECT (SELECT count(*) FROM t_item), (SELECT min(wake_at) FROM enrollment), (SELECT min(check_at) FROM profile), (SELECT coalesce(bool_or(alias), FALSE) FROM t_ident);
+
+-- name: left
+-- The same when no record is queued.
+SELECT 0, (SELECT min(wake_at) FROM enrollment), (SELECT min(check_at) FROM profile), FALSE;
 
 -- name: w_next
 -- For every lane its next item: an instant with due timers, or a record; a timer at T comes before a record at T.
@@ -72,7 +97,15 @@ GROUP BY coalesce(p.lane, -d.pid);
 -- name: w_rec
 -- The records of this wave, at most one of a lane.
 CREATE OR REPLACE TEMP TABLE w_rec AS
-SELECT q.* FROM t_queue AS q JOIN t_item AS i ON i.offset_ = q.offset_ JOIN w_next AS n ON n.lane = i.lane AND n.record_at = i.recorded_at;
+SELECT q.* EXCLUDE (s, v, properties, traits) FROM t_queue AS q JOIN t_item AS i ON i.offset_ = q.offset_ JOIN w_next AS n ON n.lane = i.lane AND n.record_at = i.recorded_at;
+
+-- name: w_rec_alone
+-- The one record of the tick.
+CREATE OR REPLACE TEMP TABLE w_rec AS SELECT q.* EXCLUDE (s, v, properties, traits) FROM t_queue AS q;
+
+-- name: items_done
+-- It leaves the queue.
+DELETE FROM t_item;
 
 -- name: w_timer
 -- The persons with a timer due at their lane's instant; ``checks``: a segment may change because time passed.
@@ -103,22 +136,18 @@ SELECT q.p_message_id, q.name, q.occurred_at, q.offset_, q.p_detail FROM w_rec A
 -- name: passive_ready
 -- Records nothing reacts to, whose lane has no earlier item left.
 CREATE OR REPLACE TEMP TABLE w_rec AS
-SELECT q.* FROM t_queue AS q LEFT JOIN t_lane AS l ON l.offset_ = q.offset_
+SELECT q.* EXCLUDE (s, v, properties, traits) FROM t_queue AS q JOIN t_passive AS k ON k.offset_ = q.offset_ LEFT JOIN t_lane AS l ON l.offset_ = q.offset_
 LEFT JOIN (SELECT lane, min(recorded_at) AS at_ FROM t_item GROUP BY lane) AS b ON b.lane = coalesce(l.lane, q.offset_)
-WHERE q.offset_ NOT IN (SELECT offset_ FROM t_done) AND q.offset_ NOT IN (SELECT offset_ FROM t_item) AND (b.at_ IS NULL OR b.at_ > q.recorded_at);
+WHERE b.at_ IS NULL OR b.at_ > q.recorded_at;
 
 -- name: passive_person
 -- Their persons: every identifier of a passive record belongs to one person by now.
 CREATE OR REPLACE TEMP TABLE w_res AS
 SELECT i.offset_, min(i.recorded_at) AS now, min(i.pid) AS pid, 1 AS owners FROM slot_owners AS i GROUP BY i.offset_;
 
--- name: t_done
--- Offsets of the records processed as items in this tick.
-CREATE OR REPLACE TEMP TABLE t_done (offset_ BIGINT);
-
--- name: mark_done
--- The wave's records are processed.
-INSERT INTO t_done SELECT offset_ FROM w_rec;
+-- name: passive_done
+-- They are processed.
+DELETE FROM t_passive USING w_rec WHERE w_rec.offset_ = t_passive.offset_;
 
 -- name: carry_clear
 -- Whatever was carried over is in the queue now.
@@ -127,8 +156,10 @@ DELETE FROM pending;
 -- name: carry_over
 -- Records whose turn has not come wait in the store.
 INSERT INTO pending
-SELECT r.offset_, make_timestamp(r.recorded_us), r.kind, r.source, r.message_id, r.body FROM t_raw AS r ANTI JOIN t_done AS d ON d.offset_ = r.offset_
-UNION ALL SELECT p.offset_, p.recorded_at, p.kind, p.source, p.message_id, p.body FROM t_carried AS p ANTI JOIN t_done AS d ON d.offset_ = p.offset_;
+SELECT r.offset_, r.recorded_at, r.kind, r.source, r.message_id, r.body FROM (
+  SELECT p.offset_, p.recorded_at, p.kind, p.source, p.message_id, p.body FROM t_carried AS p
+  UNION ALL SELECT n.offset_, make_timestamp(n.recorded_us), n.kind, n.source, n.message_id, n.body FROM t_raw AS n
+) AS r SEMI JOIN (SELECT offset_ FROM t_item UNION ALL SELECT offset_ FROM t_passive) AS d ON d.offset_ = r.offset_;
 
 -- name: t_carried
 -- What an earlier tick carried over.

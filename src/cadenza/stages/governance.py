@@ -25,9 +25,7 @@ def due(moves: bool, live: bool) -> list[Step]:
 
 def suppress_journeys(policy: Policy) -> frozenset[str]:
     """Journeys that the policy's suppress rules ask about."""
-    return frozenset(
-        node.name for rule in policy.suppress for node in walk(rule.when) if isinstance(node, InJourney)
-    )
+    return frozenset(node.name for rule in policy.suppress for node in walk(rule.when) if isinstance(node, InJourney))
 
 
 def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: list[exp.Expression],
@@ -37,15 +35,19 @@ def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: l
     ``sends``: the (jid, step) of the candidates; ``journeys``: columns of ``w_live_after`` (empty: the policy does
     not ask); ``columns``: the columns of ``w_ctx`` that say which journeys a person is in.
     """
-    key = ("governance", sends, events, bool(journeys), columns)
-    return program.cached(key, lambda: _verdicts(program, sends, events, journeys, columns))
+    policy, templates = program.project.policy, frozenset(_templates(program, sends))
+    steps = (
+        [program.cached("governance.live", lambda: _SCRIPT.step("w_live_after", journeys=journeys))] if journeys else []
+    )
+    after = columns if journeys else ()
+    key = ("governance.gate", templates, events, after)
+    steps.append(program.cached(key, lambda: _gate(program, templates, events, after)))
+    return [*steps, *program.cached("governance.counted", lambda: _counted(policy))]
 
 
-def _verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: list[exp.Expression],
-              columns: tuple[str, ...]) -> list[Step]:  # fmt: skip
-    policy = program.project.policy
-    steps = [_SCRIPT.step("w_live_after", journeys=journeys)] if journeys else []
-    steps.append(_gate(program, sends, events, columns if journeys else ()))
+def _counted(policy: Policy) -> list[Step]:
+    """Holdout, quiet hours, caps and the verdict: the same for every wave."""
+    steps = []
     if policy.holdout:
         steps.append(_SCRIPT.step("holdout_assignment", holdout=text(policy.holdout.name),
                                   bucket=bucket(text(policy.holdout.name), column("pid", "g"))))  # fmt: skip
@@ -59,9 +61,9 @@ def _templates(program: Program, sends: Sends) -> list[str]:
     return sorted({program.versions[j].graph.stops[s].template for j, s in sends})
 
 
-def _gate(program: Program, sends: Sends, events: frozenset[str], journeys: tuple[str, ...]) -> Step:
+def _gate(program: Program, templates: frozenset[str], events: frozenset[str], journeys: tuple[str, ...]) -> Step:
     project, policy = program.project, program.project.policy
-    used = [program.templates[name] for name in _templates(program, sends)]
+    used = [program.templates[name] for name in sorted(templates)]
     channels = sorted({t.channel for t in used})
     by_channel = column("channel", "s")
     address = case_on(by_channel, [
@@ -74,7 +76,9 @@ def _gate(program: Program, sends: Sends, events: frozenset[str], journeys: tupl
     )
     arm: exp.Expression = text("treated")
     if policy.holdout:
-        drawn = exp.LT(this=bucket(text(policy.holdout.name), column("pid", "d")), expression=number(policy.holdout.share_bp))
+        drawn = exp.LT(
+            this=bucket(text(policy.holdout.name), column("pid", "d")), expression=number(policy.holdout.share_bp)
+        )
         fresh = exp.Case(ifs=[exp.If(this=drawn, true=text("holdout"))], default=text("treated"))
         arm = exp.Coalesce(this=column("arm", "h"), expressions=[fresh])
     return _SCRIPT.step(
@@ -127,7 +131,9 @@ def _quiet(policy: Policy) -> Step:
     start, end = clock_seconds(hours.from_), clock_seconds(hours.to)
     inside = [sql(f"l.clock_s >= {start}"), sql(f"l.clock_s < {end}")]
     quiet = all_of(inside) if start < end else any_of(inside)
-    return _SCRIPT.step("w_quiet", quiet=exp.Coalesce(this=exp.paren(quiet), expressions=[exp.false()]), to_s=number(end))
+    return _SCRIPT.step(
+        "w_quiet", quiet=exp.Coalesce(this=exp.paren(quiet), expressions=[exp.false()]), to_s=number(end)
+    )
 
 
 def _caps(policy: Policy) -> list[Step]:
@@ -152,7 +158,11 @@ def _caps(policy: Policy) -> list[Step]:
         else:
             untils.append(sql(f"CASE WHEN {full} THEN k.k_{i} + to_seconds({cap.per_s}) END").copy())
     longest = number(max(cap.per_s for cap in policy.caps))
-    until = sql("CAST(NULL AS TIMESTAMP)") if not untils else exp.Greatest(this=untils[0], expressions=untils[1:], ignore_nulls=True)
+    until = (
+        sql("CAST(NULL AS TIMESTAMP)")
+        if not untils
+        else exp.Greatest(this=untils[0], expressions=untils[1:], ignore_nulls=True)
+    )
     # The rule that is named is one that drops, where one does.
     first = sorted(range(len(rules)), key=lambda i: policy.caps[i].when_full != "drop")
     return [

@@ -6,7 +6,7 @@ from sqlglot import exp
 
 from cadenza.definitions.kinds import Identifier
 from cadenza.sql.program import Program
-from cadenza.sql.step import Script, Step, alias, all_of, any_of, case_on, column, number, sql, text
+from cadenza.sql.step import Script, Step, alias, all_of, any_of, case_on, column, number, text
 
 _SCRIPT = Script.beside(__file__, "identity")
 
@@ -14,6 +14,7 @@ BLOCKED = ("", "null", "none", "undefined", "nan", "unknown", "anonymous", "test
 """Values that never identify anyone, in any case; so do values of zeros or of dashes only."""
 _SPACE = " \t\n\r\f\v"
 _PREVIOUS, _PERSON = "previousId", "person"
+_ALIAS_PRIORITY = 1000
 
 MERGED_TABLES = ("identifier", "event", "trait_value", "consent", "suppression", "membership", "enrollment",
                  "enrollment_end", "transition", "refusal", "assignment", "decision", "message")  # fmt: skip
@@ -25,49 +26,32 @@ def arrivals(program: Program, outcomes: bool, several: bool, index_of: dict[str
 
     ``index_of``: path -> position in the queue's extraction lists. ``several``: more than one record is queued.
     """
-    key = ("identity.arrivals", outcomes, several, tuple(index_of.items()))
-    return program.cached(key, lambda: _arrivals(program, outcomes, index_of))
+    key = ("identity.arrivals", outcomes, several)
+    return program.cached(key, lambda: _arrivals(program, outcomes, several, index_of))
 
 
-def _arrivals(program: Program, outcomes: bool, index_of: dict[str, int]) -> list[Step]:
+def _arrivals(program: Program, outcomes: bool, several: bool, index_of: dict[str, int]) -> list[Step]:
     sources = _sources(program.project.identity.identifiers)
-    rows = [_kind_row(number_, kind, alias_) for number_, (kind, _, alias_) in enumerate(sources)]
-    arms = [(number(n), _value(kind, index_of[path], alias_, index_of)) for n, (kind, path, alias_) in enumerate(sources)]
-    value = case_on(column("number_", "k"), arms, exp.Null())
-    edges = [_SCRIPT.step("t_edge", owners=owners(outcomes)), _SCRIPT.step("t_known")]
+    rows = [
+        exp.Tuple(expressions=[
+            text(kind), number(_ALIAS_PRIORITY if alias_ else n), exp.true() if alias_ else exp.false(), number(index_of[path]),
+        ])
+        for n, (kind, path, alias_) in enumerate(sources)
+    ]  # fmt: skip
+    steps = [
+        _SCRIPT.step("t_ident", kinds=rows, space=text(_SPACE), user=number(index_of["userId"]), usable=_usable(program)),
+        _SCRIPT.step("t_edge", owners=owners(outcomes)),
+    ]  # fmt: skip
+    if several:
+        steps.append(_SCRIPT.step("t_known"))
     if outcomes:
-        edges.append(_SCRIPT.step("t_edge_created"))
-    return [_SCRIPT.step("t_ident", kinds=rows, value=value, usable=_usable(program)), *edges, _SCRIPT.step("t_lane")]
+        steps.append(_SCRIPT.step("t_edge_created"))
+    return [*steps, _SCRIPT.step("t_lane" if several else "t_lane_none")]
 
 
 def _sources(identifiers: tuple[Identifier, ...]) -> list[tuple[str, str, bool]]:
     declared = [(i.type, i.source, False) for i in identifiers]
     return [*declared, ("user_id", _PREVIOUS, True), ("anonymous_id", _PREVIOUS, True), (_PERSON, _PERSON, False)]
-
-
-def _kind_row(number_: int, kind: str, alias_: bool) -> exp.Expression:
-    priority = number_ if not alias_ else 1000
-    return exp.Tuple(
-        expressions=[number(number_), text(kind), number(priority), exp.true() if alias_ else exp.false()]
-    )
-
-
-def _value(kind: str, index: int, alias_: bool, index_of: dict[str, int]) -> exp.Expression:
-    raw = sql(f"list_extract(q.s, {index})")
-    if kind == _PERSON:
-        return exp.Case(ifs=[exp.If(this=sql("q.kind = 'outcome'").copy(), true=raw.copy())])
-    value = _trimmed(raw, kind)
-    own = exp.Case(ifs=[exp.If(this=sql("q.kind <> 'outcome'").copy(), true=value)])
-    if not alias_:
-        return own
-    user = _trimmed(sql(f"list_extract(q.s, {index_of['userId']})"), "user_id")
-    aliased = all_of([sql("list_extract(q.s, 1) = 'alias'").copy(), exp.NullSafeNEQ(this=value.copy(), expression=user)])
-    return exp.Case(ifs=[exp.If(this=aliased, true=value.copy())])
-
-
-def _trimmed(value: exp.Expression, kind: str) -> exp.Expression:
-    trimmed = exp.Trim(this=value.copy(), expression=text(_SPACE))
-    return exp.Lower(this=trimmed) if kind == "email" else trimmed
 
 
 def _usable(program: Program) -> exp.Expression:
@@ -101,8 +85,14 @@ def lane_settle() -> Step:
     return _SCRIPT.step("t_lane_settle")
 
 
-def lane_persons() -> Step:
-    return _SCRIPT.step("t_lane_person")
+def lane_persons(queued: int) -> Step:
+    """The known persons of each lane, of so many queued records."""
+    return _SCRIPT.step(("t_lane_person_none", "t_lane_person_one")[queued] if queued < 2 else "t_lane_person")
+
+
+def known() -> str:
+    """A query: what the wave's records are and what they mean for identity."""
+    return _SCRIPT.text("known")
 
 
 def resolve(program: Program, outcomes: bool, aliases: bool) -> list[Step]:
@@ -159,8 +149,6 @@ def _merge_profile(program: Program) -> list[Step]:
     unions = [alias(exp.func("bool_or", column(n, "p")), n) for n in names]
     updates = [exp.EQ(this=exp.column(exp.to_identifier(n, quoted=True)), expression=column(n, "u")) for n in names]
     return [_SCRIPT.step("merge_profile", unions=unions, updates=updates)]
-
-
 
 
 def persons(records: bool, timers: bool) -> Step:

@@ -3,8 +3,11 @@
 CREATE OR REPLACE TEMP TABLE t_ident AS
 SELECT i.offset_, i.recorded_at, i.type, i.value, min(i.priority) AS priority, bool_and(i.alias) AS alias
 FROM (
-  SELECT q.offset_, q.recorded_at, k.type, k.priority, k.alias, :value AS value
-  FROM t_extract AS q CROSS JOIN (VALUES :kinds) AS k(number_, type, priority, alias)
+  SELECT q.offset_, q.recorded_at, k.type, k.priority, k.alias,
+    CASE WHEN k.type = 'person' THEN CASE WHEN q.kind = 'outcome' THEN list_extract(q.s, k.index_) END
+      WHEN q.kind = 'outcome' OR (k.alias AND (q.type IS DISTINCT FROM 'alias' OR trim(list_extract(q.s, k.index_), :space) IS NOT DISTINCT FROM trim(list_extract(q.s, :user), :space))) THEN NULL
+      WHEN k.type = 'email' THEN lower(trim(list_extract(q.s, k.index_), :space)) ELSE trim(list_extract(q.s, k.index_), :space) END AS value
+  FROM t_queue AS q CROSS JOIN (VALUES :kinds) AS k(type, priority, alias, index_)
 ) AS i
 WHERE i.value IS NOT NULL AND (:usable)
 GROUP BY i.offset_, i.recorded_at, i.type, i.value;
@@ -31,6 +34,18 @@ FROM (
 -- name: t_lane
 -- To begin with, every record is a lane of its own.
 CREATE OR REPLACE TEMP TABLE t_lane AS SELECT DISTINCT offset_, offset_ AS lane FROM t_edge;
+
+-- name: t_lane_none
+-- A record alone needs no lane.
+CREATE OR REPLACE TEMP TABLE t_lane (offset_ BIGINT, lane BIGINT);
+
+-- name: t_lane_person_one
+-- The same for a record alone.
+CREATE OR REPLACE TEMP TABLE t_lane_person AS SELECT DISTINCT e.pid, e.offset_ AS lane FROM t_edge AS e WHERE e.pid IS NOT NULL;
+
+-- name: t_lane_person_none
+-- Without records nobody's timers wait.
+CREATE OR REPLACE TEMP TABLE t_lane_person (pid BIGINT, lane BIGINT);
 
 -- name: t_lane_next
 -- One round: a lane takes the smallest number among the lanes it shares a node with, and that lane's own.
@@ -78,6 +93,12 @@ QUALIFY NOT o.alias OR o.type = CASE WHEN bool_or(o.alias AND o.type = 'user_id'
 CREATE OR REPLACE TEMP TABLE w_res AS
 SELECT offset_, min(recorded_at) AS now, coalesce(min(pid), offset_) AS pid, count(DISTINCT pid) AS owners, count(*) - count(pid) AS brought
 FROM w_owner GROUP BY offset_;
+
+-- name: known
+-- What the wave's records are: names of events, traits, new persons, new identifiers, merges, records of nobody, persons.
+SELECT (SELECT coalesce(list(DISTINCT name), []) FROM w_rec WHERE name IS NOT NULL), (SELECT bool_or(has_traits) FROM w_rec),
+  count(*) FILTER (WHERE owners = 0), coalesce(sum(brought), 0), count(*) FILTER (WHERE owners > 1), (SELECT count(*) FROM w_rec) - count(*), count(*)
+FROM w_res;
 
 -- name: unidentified
 -- Records without any usable identifier are kept with their reason.

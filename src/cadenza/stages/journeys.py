@@ -17,6 +17,8 @@ _SCRIPT = Script.beside(__file__, "journeys")
 
 Frontier = frozenset[tuple[int, int]]
 """(jid, step) pairs at which passages of the wave rest."""
+Ways = frozenset[tuple[int, int, str]]
+"""(jid, step, way) by which passages go on; step START for those that enter."""
 
 
 def passages() -> Step:
@@ -175,9 +177,7 @@ def _key(program: Program, version: Version, compiler: Compiler) -> exp.Expressi
 
 def _triggers(program: Program, segment: str, entered: bool) -> bool:
     change = "entered" if entered else "left"
-    return any(
-        v.journey.entry.on.segment == segment and v.journey.entry.on.change == change for v in program.current()
-    )
+    return any(v.journey.entry.on.segment == segment and v.journey.entry.on.change == change for v in program.current())
 
 
 def triggered(program: Program, events: frozenset[str], changed: frozenset[tuple[str, bool]]) -> frozenset[int]:
@@ -236,27 +236,44 @@ def ends(entrants: bool, live: bool) -> list[Step]:
     return [_SCRIPT.step("w_end" if entrants else "w_end_alone")]
 
 
-def moves(program: Program, frontier: Frontier, starts: frozenset[int], events: frozenset[str]) -> list[Step]:
-    """Who goes on, and where to."""
-    key = ("journeys.moves", frontier, starts, events)
-    return program.cached(key, lambda: _moves(program, frontier, starts, events))
+def goers(program: Program, frontier: Frontier, entrants: bool, events: frozenset[str]) -> list[Step]:
+    """Who goes on, and by which way."""
+    key = ("journeys.goers", frontier, entrants, events)
+    return program.cached(key, lambda: _goers(program, frontier, entrants, events))
 
 
-def _moves(program: Program, frontier: Frontier, starts: frozenset[int], events: frozenset[str]) -> list[Step]:
-    compiler = _compiler(program, events)
-    steps = []
-    if frontier:
-        steps.append(_SCRIPT.step("w_go", matched=_matched(program, frontier, compiler)))
-        if starts:
-            steps.append(_SCRIPT.step("w_go_entrants"))
-    else:
-        steps.append(_SCRIPT.step("w_go_none"))
-    resumes = {program.versions[j].resume(START, "entered") for j in starts}
-    for jid, step in frontier:
-        stop = program.versions[jid].graph.stops[step]
-        resumes |= {program.versions[jid].resume(step, way) for way in stop.ways if way != "verdict"}
-    steps.append(_SCRIPT.step("w_move", hop=_hop_case(program, frozenset(resumes), compiler)))
-    return steps
+def _goers(program: Program, frontier: Frontier, entrants: bool, events: frozenset[str]) -> list[Step]:
+    if not frontier:
+        return [_SCRIPT.step("w_go_none")]
+    steps = [_SCRIPT.step("w_go", matched=_matched(program, frontier, _compiler(program, events)))]
+    return [*steps, _SCRIPT.step("w_go_entrants")] if entrants else steps
+
+
+def ways() -> str:
+    """A query of the ways by which passages go on (jid, step, way); the way is NULL where passages end by an exit."""
+    return _SCRIPT.text("ways")
+
+
+def moves(program: Program, taken: Ways, events: frozenset[str]) -> Step:
+    """The walk to the next stop of those who go on by the ways ``taken``."""
+    key = ("journeys.moves", taken, events)
+    return program.cached(key, lambda: _moves(program, taken, events))
+
+
+def _moves(program: Program, taken: Ways, events: frozenset[str]) -> Step:
+    resumes = frozenset(program.versions[jid].resume(step, way) for jid, step, way in taken)
+    return _SCRIPT.step("w_move", hop=_hop_case(program, resumes, _compiler(program, events)))
+
+
+def may_send(program: Program, taken: Ways) -> bool:
+    """Whether some of the ways lead to a send."""
+    for jid, step, way in taken:
+        version = program.versions[jid]
+        for hop in _hops(version.graph.resumes[version.resume(step, way) % RESUMES]):
+            to = version.graph.hops[hop].to_step
+            if to >= 0 and version.graph.stops[to].kind == "send":
+                return True
+    return False
 
 
 def _matched(program: Program, frontier: Frontier, compiler: Compiler) -> exp.Expression:
@@ -293,7 +310,9 @@ def _hop(tree: Tree, compiler: Compiler) -> exp.Expression:
             condition = compiler.condition(when)
             ifs = [exp.If(this=condition, true=_hop(yes, compiler))]
             if unknown != no:
-                ifs.append(exp.If(this=exp.Is(this=exp.paren(condition), expression=exp.Null()), true=_hop(unknown, compiler)))
+                ifs.append(
+                    exp.If(this=exp.Is(this=exp.paren(condition), expression=exp.Null()), true=_hop(unknown, compiler))
+                )
             return exp.Case(ifs=ifs, default=_hop(no, compiler))
     raise AssertionError(tree)
 
@@ -311,20 +330,28 @@ def _after_sends(program: Program, sends: Frontier, events: frozenset[str]) -> l
     return [_SCRIPT.step("w_go_verdict"), _SCRIPT.step("w_move", renamed, hop=_hop_case(program, resumes, compiler))]
 
 
-@lru_cache(maxsize=8)
-def settle(*, live: bool, entrants: bool, sends: bool) -> list[Step]:
-    """Where every passage rests now, its moves and its end."""
-    ended = sql("SELECT eid, pid, jid, now, reason FROM w_end UNION ALL SELECT eid, pid, jid, now, reason FROM w_move WHERE kind = 'end'")
-    after = sql("SELECT eid, pid, jid, now, reason FROM w_move_after WHERE kind = 'end'")
-    steps = [_SCRIPT.step("w_rest")]
+@lru_cache(maxsize=32)
+def settle(*, live: bool, entrants: bool, sends: bool, ended: bool, moved: bool) -> list[Step]:
+    """Where every passage rests now, its moves and its end. ``live``: some rested somewhere before; ``ended``: some
+    ended by an exit; ``moved``: some go on."""
+    parts = []
+    if ended:
+        parts.append(sql("SELECT eid, pid, jid, now, reason FROM w_end"))
+    if moved:
+        parts.append(sql("SELECT eid, pid, jid, now, reason FROM w_move WHERE kind = 'end'"))
     if sends:
-        steps.append(_SCRIPT.step("w_rest_sends"))
-        ended = exp.union(ended.copy(), after.copy(), distinct=False)
+        parts.append(sql("SELECT eid, pid, jid, now, reason FROM w_move_after WHERE kind = 'end'"))
+    ends = parts[0].copy()
+    for part in parts[1:]:
+        ends = exp.union(ends, part.copy(), distinct=False)
+    steps = [_SCRIPT.step("w_rest"), *([_SCRIPT.step("w_rest_sends")] if sends else [])]
     if entrants:
         steps.append(_SCRIPT.step("enrollment_new"))
     if live:
         steps.append(_SCRIPT.step("enrollment_rest"))
-    steps += [_SCRIPT.step("enrollment_end", ends=ended), _SCRIPT.step("transition")]
+    steps.append(_SCRIPT.step("enrollment_end", ends=ends))
+    if moved:
+        steps.append(_SCRIPT.step("transition"))
     if sends:
         steps.append(_SCRIPT.step("transition", {"w_move": "w_move_after"}))
     return steps

@@ -127,6 +127,10 @@ CREATE OR REPLACE TEMP TABLE w_go AS
 SELECT CAST(NULL AS BIGINT) AS rid, eid, pid, jid, key, CAST(-2 AS INTEGER) AS step, now, offset_, now AS entered_at, now + to_seconds(limit_s) AS limit_at, offset_ AS entry_offset, 'entered' AS way
 FROM w_entry WHERE verdict = 'enter';
 
+-- name: ways
+-- By which ways passages go on; and where some end by an exit.
+SELECT DISTINCT jid, step, way FROM w_go UNION ALL SELECT DISTINCT jid, step, NULL FROM w_end;
+
 -- name: w_move
 -- The walk to the next stop: through branches and splits, at once.
 CREATE OR REPLACE TEMP TABLE w_move AS

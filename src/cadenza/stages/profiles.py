@@ -9,7 +9,7 @@ from cadenza.definitions.expression import Agg
 from cadenza.sql.columns import consent_column
 from cadenza.sql.expression import Compiler, Needs, aggregate, term_name
 from cadenza.sql.program import Program
-from cadenza.sql.step import Script, Step, alias, any_of, case_on, column, sql, text
+from cadenza.sql.step import Script, Step, alias, any_of, case_on, column, number, sql, text
 
 _SCRIPT = Script.beside(__file__, "profiles")
 
@@ -36,39 +36,26 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     events: bool
 
 
-def tick_traits(program: Program, index_of: dict[str, int], typed) -> list[Step]:  # noqa: ANN001
-    """Values sent for traits in this tick's records. ``typed(value, kind)`` converts text."""
-    traits = [t for t in program.project.traits if t.from_]
-    if not traits:
-        return []
-    return program.cached("profiles.tick", lambda: [_tick_traits(traits, index_of, typed)])
-
-
-def _tick_traits(traits, index_of, typed) -> Step:  # noqa: ANN001
-    values, converts, rows = [], [], []
-    for trait in traits:
-        index = index_of[trait.from_ if trait.from_.startswith("traits.") else f"traits.{trait.from_}"]
-        value = sql(
-            f"CASE WHEN left(CAST(list_extract(q.j, {index}) AS VARCHAR), 1) IN ('{{', '[') THEN NULL "
-            f"ELSE list_extract(q.s, {index}) END"
-        )
-        values.append((text(trait.name), value))
-        converts.append((text(trait.name), exp.Not(this=exp.Is(this=exp.paren(typed(value, trait.type)), expression=exp.Null()))))
-        rows.append(exp.Tuple(expressions=[text(trait.name)]))
-    subject = column("trait", "k")
-    return _SCRIPT.step(
-        "t_trait", value=case_on(subject, values, exp.Null()),
-        converts=case_on(subject, converts, exp.false()), traits=rows,
-    )  # fmt: skip
-
-
-def take_in(program: Program, *, traits: bool, consents: bool, suppressions: bool) -> list[Step]:
-    """Ledgers of what this wave's records say of a person."""
-    steps = [_SCRIPT.step("trait_value")] if traits else []
+def take_in(
+    program: Program, index_of: dict[str, int], typed, *, traits: bool, consents: bool, suppressions: bool
+) -> list[Step]:
+    """Ledgers of what this wave's records say of a person. ``index_of``: path -> position in the queue's extraction
+    lists. ``typed(value, kind)`` converts text."""
+    steps = [program.cached("profiles.traits", lambda: _trait_values(program, index_of, typed))] if traits else []
     if consents:
         purposes = sorted({p for p, _ in program.schema.consents}) or [""]
         steps.append(_SCRIPT.step("consent", purposes=[exp.Tuple(expressions=[text(p)]) for p in purposes]))
     return [*steps, _SCRIPT.step("suppression")] if suppressions else steps
+
+
+def _trait_values(program: Program, index_of: dict[str, int], typed) -> Step:
+    traits = [(t.name, t.type, f"traits.{t.from_.removeprefix('traits.')}") for t in program.project.traits if t.from_]
+    rows = [exp.Tuple(expressions=[text(name), text(kind), number(index_of[path])]) for name, kind, path in traits]
+    converts = [
+        (text(kind), exp.Not(this=exp.Is(this=exp.paren(typed(column("value", "v"), kind)), expression=exp.Null())))
+        for kind in sorted({kind for _, kind, _ in traits})
+    ]
+    return _SCRIPT.step("trait_value", traits=rows, converts=case_on(column("kind", "v"), converts, exp.false()))
 
 
 def updates() -> Step:
@@ -76,12 +63,12 @@ def updates() -> Step:
     return _SCRIPT.step("trait_update")
 
 
-def row(program: Program, shape: Row, typed) -> list[Step]:  # noqa: ANN001
+def row(program: Program, shape: Row, typed) -> list[Step]:
     """The steps that build ``w_ctx``."""
     return program.cached(("profiles.row", shape), lambda: _row(program, shape, typed))
 
 
-def _row(program: Program, shape: Row, typed) -> list[Step]:  # noqa: ANN001
+def _row(program: Program, shape: Row, typed) -> list[Step]:
     schema, steps, columns, joins = program.schema, [], [], []
     needs = Needs()
     needs.terms = {term_name(a): a for a in sorted(shape.terms, key=term_name)}
@@ -120,7 +107,7 @@ def _stored_names(program: Program, shape: Row) -> list[str]:
     return sorted(program.schema.stored if shape.recompute else wanted)
 
 
-def _sent_traits(program, shape, typed, steps, columns, joins) -> None:  # noqa: ANN001
+def _sent_traits(program, shape, typed, steps, columns, joins) -> None:
     names = program.schema.from_traits
     if shape.sent and names:
         latest = [
@@ -144,11 +131,13 @@ def _segments(program: Program, shape: Row, compiler: Compiler) -> list[exp.Expr
         for name, tree in program.segments.items()
     ]
     edges = [edge for tree in program.segments.values() for edge in compiler.boundaries(tree)]
-    check = exp.Least(this=edges[0], expressions=edges[1:], ignore_nulls=True) if edges else sql("CAST(NULL AS TIMESTAMP)")
+    check = (
+        exp.Least(this=edges[0], expressions=edges[1:], ignore_nulls=True) if edges else sql("CAST(NULL AS TIMESTAMP)")
+    )
     return [*columns, alias(check, "check_at")]
 
 
-def _consents(program, shape, steps, columns, joins) -> None:  # noqa: ANN001
+def _consents(program, shape, steps, columns, joins) -> None:
     pairs = program.schema.consents
     names = [consent_column(p, c) for p, c in pairs]
     source = "p"
@@ -167,7 +156,7 @@ def _quoted(value: str) -> str:
     return value.replace("'", "''")
 
 
-def _suppressions(program, shape, steps, columns, joins) -> None:  # noqa: ANN001
+def _suppressions(program, shape, steps, columns, joins) -> None:
     channels = program.schema.channels
     source = "p"
     if shape.suppressions:
@@ -182,7 +171,7 @@ def _suppressions(program, shape, steps, columns, joins) -> None:  # noqa: ANN00
     columns += [alias(column(f"x_{c}", source), f"x_{c}") for c in channels]
 
 
-def _terms(terms: dict[str, Agg], compiler: Compiler, steps, columns, joins) -> None:  # noqa: ANN001
+def _terms(terms: dict[str, Agg], compiler: Compiler, steps, columns, joins) -> None:
     if not terms:
         return
     values: list[exp.Expression] = []
@@ -210,7 +199,7 @@ def journey_columns(program: Program, journeys: frozenset[str], row_alias: str) 
     return found
 
 
-def _live(program: Program, journeys: frozenset[str], steps, columns, joins) -> None:  # noqa: ANN001
+def _live(program: Program, journeys: frozenset[str], steps, columns, joins) -> None:
     steps.append(_SCRIPT.step("w_live", journeys=journey_columns(program, journeys, "e")))
     columns += [alias(sql(f'coalesce(l."j_{n}", FALSE)'), f"j_{n}") for n in sorted(journeys)]
     joins.append(_left_join("w_live", "l", "l.pid = w.pid"))

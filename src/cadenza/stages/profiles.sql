@@ -1,16 +1,11 @@
--- name: t_trait
--- Values sent for traits in this tick's records, those that convert to the trait's type.
-CREATE OR REPLACE TEMP TABLE t_trait AS
-SELECT v.offset_, v.trait, v.value FROM (
-  SELECT q.offset_, k.trait, :value AS value, :converts AS converts
-  FROM t_extract AS q CROSS JOIN (VALUES :traits) AS k(trait) WHERE list_extract(q.j, 5) IS NOT NULL
-) AS v WHERE v.value IS NOT NULL AND v.converts;
-
 -- name: trait_value
--- They are kept with their source.
+-- Values sent for traits in this wave's records, those that convert to the trait's type, with their source.
 INSERT INTO trait_value
-SELECT r.pid, r.pid, t.trait, t.value, q.occurred_at, q.recorded_at, getvariable('wave'), NULL, q.offset_, 'record'
-FROM t_trait AS t JOIN w_rec AS q ON q.offset_ = t.offset_ JOIN w_res AS r ON r.offset_ = t.offset_;
+SELECT r.pid, r.pid, v.trait, v.value, v.occurred_at, v.recorded_at, getvariable('wave'), NULL, v.offset_, 'record'
+FROM (
+  SELECT q.offset_, q.occurred_at, q.recorded_at, k.trait, k.kind, list_extract(q.v, k.index_) AS value
+  FROM t_queue AS q SEMI JOIN w_rec AS w ON w.offset_ = q.offset_ CROSS JOIN (VALUES :traits) AS k(trait, kind, index_) WHERE q.has_traits
+) AS v JOIN w_res AS r ON r.offset_ = v.offset_ WHERE v.value IS NOT NULL AND :converts;
 
 -- name: trait_update
 -- What an update step sets.
