@@ -23,6 +23,7 @@ DIALECT = "duckdb"
 Part = exp.Expression | Sequence[exp.Expression]
 
 _SLOT = "slot_"
+_MARK = "placed_here_"
 _HEADER = re.compile(r"^-- name: (\w+)\n((?:-- .*\n)*)", re.MULTILINE)
 
 
@@ -40,6 +41,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     sql: str
 
 
+class _Rendered(msgspec.Struct, frozen=True):
+    """A template's SQL, cut at its placeholders: ``texts[i]`` comes before the part called ``names[i]``."""
+
+    texts: tuple[str, ...]
+    names: tuple[str, ...]
+    writes: str
+    reads: frozenset[str]
+
+
 class Script:
     """The named templates of one ``.sql`` file, which belongs to one room."""
 
@@ -48,6 +58,7 @@ class Script:
         self._trees: dict[str, exp.Expression] = {}
         self._purposes: dict[str, str] = {}
         self._plain: dict[tuple[str, tuple[tuple[str, str], ...]], Step] = {}
+        self._rendered: dict[tuple[str, tuple[tuple[str, str], ...]], _Rendered | None] = {}
         headers = list(_HEADER.finditer(text))
         for header, following in zip(headers, [*headers[1:], None], strict=True):
             body = text[header.end() : following.start() if following else len(text)].strip().rstrip(";")
@@ -73,12 +84,44 @@ class Script:
     def step(self, name: str, tables: dict[str, str] | None = None, **parts: Part) -> Step:
         """The template with its placeholders replaced and ``tables`` renamed. Raises StepError when a
         placeholder is left or unknown."""
+        key = (name, tuple(tables.items()) if tables else ())
         if not parts:
-            key = (name, tuple(tables.items()) if tables else ())
             if key not in self._plain:
                 self._plain[key] = self._make(name, tables, {})
             return self._plain[key]
+        if key not in self._rendered:
+            self._rendered[key] = self._render(name, tables)
+        rendered = self._rendered[key]
+        # Generating a large template anew costs more than running it; its parts are small.
+        if rendered is not None and set(parts) == set(rendered.names) and not _absent(parts):
+            return self._joined(name, rendered, parts)
         return self._make(name, tables, parts)
+
+    def _render(self, name: str, tables: dict[str, str] | None) -> _Rendered | None:
+        """The template generated once, with marks for its placeholders; None when it has slots."""
+        tree = self._trees[name].copy()
+        if tables:
+            _rename(tree, tables)
+        if any(t.name.startswith(_SLOT) for t in tree.find_all(exp.Table)):
+            return None
+        names: list[str] = []
+        for node in list(tree.find_all(exp.Placeholder)):
+            _spot(node).replace(exp.column(f"{_MARK}{len(names)}{_MARK}"))
+            names.append(node.name)
+        cut = re.split(f"{_MARK}([0-9]+){_MARK}", tree.sql(dialect=DIALECT))
+        order = tuple(names[int(index)] for index in cut[1::2])
+        return _Rendered(texts=tuple(cut[::2]), names=order, writes=written(tree), reads=read(tree))
+
+    def _joined(self, name: str, rendered: _Rendered, parts: dict[str, Part]) -> Step:
+        texts, reads = {}, set(rendered.reads)
+        for key, part in parts.items():
+            items = [part] if isinstance(part, exp.Expression) else part
+            texts[key] = ", ".join(item.sql(dialect=DIALECT) for item in items)
+            reads |= {table.name for item in items for table in item.find_all(exp.Table)}
+        joined = "".join(text_ + texts[key] for text_, key in zip(rendered.texts, rendered.names, strict=False))
+        return Step(
+            name=name, room=self.room, writes=rendered.writes, reads=frozenset(reads), sql=joined + rendered.texts[-1]
+        )  # fmt: skip
 
     def _make(self, name: str, tables: dict[str, str] | None, parts: dict[str, Part]) -> Step:
         tree = self._trees[name].copy()
@@ -94,6 +137,11 @@ class Script:
             if node.name in parts:
                 _replace(node, parts[node.name])
         return Step(name=name, room=self.room, writes=written(tree), reads=read(tree), sql=tree.sql(dialect=DIALECT))
+
+
+def _absent(parts: dict[str, Part]) -> bool:
+    """Whether some part is an empty list, which takes a comma of its template with it."""
+    return any(not isinstance(part, exp.Expression) and not part for part in parts.values())
 
 
 def _rename(tree: exp.Expression, tables: dict[str, str]) -> None:
@@ -124,8 +172,7 @@ def _replace(node: exp.Expression, part: Part) -> None:
     if isinstance(part, exp.Expression):
         node.replace(part.copy())
         return
-    if isinstance(node.parent, exp.Tuple) and isinstance(node.parent.parent, exp.Values):
-        node = node.parent  # VALUES :rows parses as one row that holds the placeholder.
+    node = _spot(node)
     parent, key = node.parent, node.arg_key
     if parent is None or not isinstance(parent.args.get(key or ""), list):
         raise StepError(f"placeholder ':{node.name}' is not in a list, so it takes one part.")
@@ -133,6 +180,12 @@ def _replace(node: exp.Expression, part: Part) -> None:
     for item in parent.args[key]:
         items.extend(p.copy() for p in part) if item is node else items.append(item)
     parent.set(key, items)
+
+
+def _spot(node: exp.Expression) -> exp.Expression:
+    """What a list takes the place of: VALUES :rows parses as one row that holds the placeholder."""
+    within = node.parent
+    return within if isinstance(within, exp.Tuple) and isinstance(within.parent, exp.Values) else node
 
 
 def written(tree: exp.Expression) -> str:
