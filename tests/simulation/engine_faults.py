@@ -47,7 +47,7 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "merge_keeps_the_latest": (Slip("stages/identity.sql", "ORDER BY e.entered_at, e.eid)", "ORDER BY e.entered_at DESC, e.eid)"),),
     "merge_triggers": (
         Slip("stages/identity.py:_merge_profile", 'exp.func("bool_or", column(n, "p"))',
-             """sql(f'bool_or(p."{n}") FILTER (WHERE p.pid = g.survivor)').copy()"""),
+             """__import__("sqlglot").parse_one(f'bool_or(p."{n}") FILTER (WHERE p.pid = g.survivor)', dialect="duckdb")"""),
     ),
     "survivor_is_the_largest": (Slip("stages/identity.sql", "coalesce(min(pid), offset_) AS pid", "coalesce(max(pid), offset_) AS pid"),),
     "email_keeps_its_case": (Slip("stages/identity.sql", "WHEN k.type = 'email' THEN lower(", "WHEN k.type = 'email' THEN trim("),),

@@ -75,14 +75,28 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_json(body: bytes) -> dict[str, Any]:
     """A JSON object with every number kept as its text."""
-    return json.loads(body, parse_int=str, parse_float=str)  # type: ignore[no-any-return]
+    return json.loads(body, parse_int=_Number, parse_float=_Number)  # type: ignore[no-any-return]
+
+
+class _Number(str):
+    """A number as it was written."""
 
 
 def json_text(value: Any) -> str | None:
-    """The text of a scalar read by ``read_json``; None for null, objects and arrays."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else None
+    """The text of a value read by ``read_json``: JSON for an object or an array; None for null."""
+    if isinstance(value, str):
+        return str(value)
+    return None if value is None else _json(value)
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_json(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_json, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def convert(text: str | None, kind: str) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
@@ -84,7 +85,7 @@ DIMENSIONS: dict[str, dict[str, str]] = {
     "t_way": {"jid": "INTEGER", "step": "INTEGER", "way": "VARCHAR", "resume": "BIGINT", "hop": "INTEGER"},
     "t_hop": {"jid": "INTEGER", "hop": "INTEGER", "to_step": "INTEGER", "reason": "VARCHAR", "kind": "VARCHAR",
               "seconds": "BIGINT"},
-    "t_send": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "template": "VARCHAR", "template_version": "VARCHAR",
+    "t_send": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "suffix": "VARCHAR", "template": "VARCHAR", "template_version": "VARCHAR",
                "channel": "VARCHAR", "purpose": "VARCHAR", "message_class": "VARCHAR", "destination": "VARCHAR"},
     "t_update": {"jid": "INTEGER", "step": "INTEGER", "trait": "VARCHAR", "value": "VARCHAR"},
 }  # fmt: skip
@@ -144,7 +145,8 @@ def _way_row(version: Version, step: int, way: str) -> dict[str, Any]:
 def _send_row(program: Program, jid: int, step: int, path: str, name: str) -> dict[str, Any]:
     template = program.templates[name]
     return {
-        "jid": jid, "step": step, "path": path, "template": name, "template_version": version_of(template),
+        "jid": jid, "step": step, "path": path, "suffix": "-" + hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()[:8],
+        "template": name, "template_version": version_of(template),
         "channel": template.channel, "purpose": template.purpose, "message_class": template.message_class,
         "destination": program.project.destination_of(template.channel).name,
     }  # fmt: skip

@@ -54,7 +54,7 @@ def _context(program: Program, name: str) -> tuple[exp.Expression, bool]:
     entry = any(v[0] == "entry" for v in program.variables[name])
     pairs = [f"'{t}': {_value(program, t)}" for t in traits]
     pairs.append("'person': {'id': 'p_' || CAST(d.pid AS VARCHAR)}")
-    pairs.append("'message': {'id': printf('%016x', d.eid) || '-' || left(md5(s.path), 8)}")
+    pairs.append("'message': {'id': printf('%016x', d.eid) || s.suffix}")
     if entry:
         shown = sorted({v[1] for v in program.variables[name] if v[0] == "entry" and len(v) > 1})
         parts = ", ".join(f"'{_quoted(p)}': json_extract(v.properties, '$.\"{_quoted(p)}\"')" for p in shown)

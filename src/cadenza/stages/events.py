@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+
 from sqlglot import exp
 
 from cadenza.sql.program import Program
@@ -9,24 +12,31 @@ from cadenza.sql.step import Script, Step, alias, column, sql, text
 
 _SCRIPT = Script.beside(__file__, "events")
 
-PATHS = ("type", "event", "occurred_at", "userId", "anonymousId", "previousId", "groupId", "person")
-"""The first entries of the extraction lists ``s`` and ``v`` of ``t_queue``, from 1."""
-
-
-def json_paths(program: Program) -> list[str]:
-    """All JSON paths extracted from a body, in order: PATHS, identifiers' sources, traits, properties."""
-    dotted = [i.source for i in program.project.identity.identifiers if "." in i.source]
-    dotted += [f"traits.{_source(t.from_)}" for t in program.project.traits if t.from_]
-    return [*PATHS, *dict.fromkeys(dotted), *(f"properties.{name}" for name in program.schema.properties)]
-
-
-def _source(from_: str) -> str:
-    return from_.removeprefix("traits.")
+_NAMED = ("userId", "anonymousId", "previousId", "groupId", "person")
+_SHAPE = {"type": "VARCHAR", "event": "VARCHAR", "occurred_at": "VARCHAR", "properties": "JSON", "traits": "JSON"} | dict.fromkeys(_NAMED, "VARCHAR")
 
 
 def path_index(program: Program) -> dict[str, int]:
-    """The position (from 1) of each path in the extraction lists."""
-    return program.cached("events.path_index", lambda: {path: i for i, path in enumerate(json_paths(program), start=1)})
+    """The position (from 1) in the list ``s`` of ``t_queue`` of each path that identifiers and traits are taken from."""
+    return program.cached("events.path_index", lambda: {path: i for i, path in enumerate(_paths(program), start=1)})
+
+
+def _paths(program: Program) -> list[str]:
+    elsewhere, traits = _dotted(program)
+    return [*_NAMED, *elsewhere, *traits]
+
+
+def _dotted(program: Program) -> tuple[list[str], list[str]]:
+    """(paths anywhere in a body, paths under ``traits``)."""
+    paths = [i.source for i in program.project.identity.identifiers if "." in i.source]
+    paths += [f"traits.{t.from_.removeprefix('traits.')}" for t in program.project.traits if t.from_]
+    unique = dict.fromkeys(paths)
+    return [p for p in unique if not p.startswith("traits.")], [p for p in unique if p.startswith("traits.")]
+
+
+def _json_paths(paths: Iterable[str]) -> exp.Expression:
+    quoted = ["$." + ".".join(f'"{part}"' for part in path.split(".")) for path in paths]
+    return exp.Array(expressions=[text(path) for path in quoted])
 
 
 _TYPED = {
@@ -57,14 +67,28 @@ def queue(program: Program, carried: bool) -> list[Step]:
 
 
 def _queue(program: Program, carried: bool) -> list[Step]:
-    index_of = path_index(program)
-    keys = ["$." + ".".join(f'"{part}"' for part in path.split(".")) for path in json_paths(program)]
+    elsewhere, traits = _dotted(program)
+    names = list(program.schema.properties)
+    fixed: exp.Expression = exp.Array(expressions=[sql(f'x.b."{name}"').copy() for name in _NAMED])
+    if elsewhere:
+        fixed = exp.func("list_concat", fixed, _texts(sql("x.body"), elsewhere))
     columns = [
-        alias(typed(sql(f"list_extract(x.v, {index_of[f'properties.{name}']})"), kind), f"p_{name}")
-        for name, kind in program.schema.properties.items()
+        alias(typed(sql(f"list_extract(x.p, {index})"), program.schema.properties[name]), f"p_{name}")
+        for index, name in enumerate(names, start=1)
     ]
     steps = [_SCRIPT.step("t_carried")] if carried else []
-    return [*steps, _SCRIPT.step("t_queue", paths=exp.Array(expressions=[text(k) for k in keys]), columns=columns)]
+    queue_ = _SCRIPT.step(
+        "t_queue", shape=text(json.dumps(_SHAPE)), fixed=fixed, properties=_json_paths(names), columns=columns,
+        traits=_texts(sql("x.b.traits"), [path.removeprefix("traits.") for path in traits]),
+    )  # fmt: skip
+    return [*steps, queue_]
+
+
+def _texts(document: exp.Expression, paths: list[str]) -> exp.Expression:
+    """The texts at the paths of a JSON document, as a list; NULL without a document."""
+    if not paths:
+        return sql("CAST([] AS VARCHAR[])")
+    return exp.func("json_extract_string", document.copy(), _json_paths(paths), dialect="duckdb")
 
 
 def no_records() -> Step:

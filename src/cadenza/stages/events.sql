@@ -1,22 +1,20 @@
 -- name: t_queue
--- The records of this tick behind those carried over: every path of interest in one pass, every declared property typed.
--- ``s``: the texts at the paths; ``v``: the same without objects and arrays.
+-- The records of this tick behind those carried over, each body read once, every declared property typed.
+-- ``s``: the texts that identifiers and traits are taken from.
 CREATE OR REPLACE TEMP TABLE t_queue AS
-SELECT x.offset_, x.recorded_at, x.kind, x.source, x.message_id, list_extract(x.s, 1) AS type,
-  CASE list_extract(x.s, 1) WHEN 'track' THEN list_extract(x.s, 2) WHEN 'page' THEN 'Page Viewed' WHEN 'screen' THEN 'Screen Viewed' END AS name,
-  least(make_timestamp(TRY_CAST(list_extract(x.s, 3) AS BIGINT)), x.recorded_at) AS occurred_at,
-  x.traits IS NOT NULL AS has_traits, x.s, x.v, x.properties, x.traits, :columns
+SELECT x.offset_, x.recorded_at, x.kind, x.source, x.message_id, x.b.type AS type,
+  CASE x.b.type WHEN 'track' THEN x.b.event WHEN 'page' THEN 'Page Viewed' WHEN 'screen' THEN 'Screen Viewed' END AS name,
+  least(make_timestamp(TRY_CAST(x.b.occurred_at AS BIGINT)), x.recorded_at) AS occurred_at,
+  x.b.traits IS NOT NULL AS has_traits, list_concat(:fixed, :traits) AS s,
+  CAST(x.b.properties AS VARCHAR) AS properties, CAST(x.b.traits AS VARCHAR) AS traits, :columns
 FROM (
-  SELECT e.offset_, e.recorded_at, e.kind, e.source, e.message_id, e.s, e.properties, e.traits,
-    list_transform(e.s, lambda t, i: CASE WHEN left(CAST(list_extract(e.j, i) AS VARCHAR), 1) IN ('{', '[') THEN NULL ELSE t END) AS v
-  FROM (
-    SELECT r.offset_, r.recorded_at, r.kind, r.source, r.message_id, json_extract_string(r.body, :paths) AS s, json_extract(r.body, :paths) AS j,
-      CAST(json_extract(r.body, '$.properties') AS VARCHAR) AS properties, CAST(json_extract(r.body, '$.traits') AS VARCHAR) AS traits
+  SELECT y.*, json_extract_string(y.b.properties, :properties) AS p FROM (
+    SELECT r.offset_, r.recorded_at, r.kind, r.source, r.message_id, r.body, from_json(r.body, :shape) AS b
     FROM (
       SELECT offset_, recorded_at, kind, source, message_id, body FROM pending
       UNION ALL SELECT offset_, make_timestamp(recorded_us), kind, source, message_id, body FROM t_raw
     ) AS r
-  ) AS e
+  ) AS y
 ) AS x;
 
 -- name: t_queue_none
@@ -97,11 +95,11 @@ GROUP BY coalesce(p.lane, -d.pid);
 -- name: w_rec
 -- The records of this wave, at most one of a lane.
 CREATE OR REPLACE TEMP TABLE w_rec AS
-SELECT q.* EXCLUDE (s, v, properties, traits) FROM t_queue AS q JOIN t_item AS i ON i.offset_ = q.offset_ JOIN w_next AS n ON n.lane = i.lane AND n.record_at = i.recorded_at;
+SELECT q.* EXCLUDE (s, properties, traits) FROM t_queue AS q JOIN t_item AS i ON i.offset_ = q.offset_ JOIN w_next AS n ON n.lane = i.lane AND n.record_at = i.recorded_at;
 
 -- name: w_rec_alone
 -- The one record of the tick.
-CREATE OR REPLACE TEMP TABLE w_rec AS SELECT q.* EXCLUDE (s, v, properties, traits) FROM t_queue AS q;
+CREATE OR REPLACE TEMP TABLE w_rec AS SELECT q.* EXCLUDE (s, properties, traits) FROM t_queue AS q;
 
 -- name: items_done
 -- It leaves the queue.
@@ -136,7 +134,7 @@ SELECT q.p_message_id, q.name, q.occurred_at, q.offset_, q.p_detail FROM w_rec A
 -- name: passive_ready
 -- Records nothing reacts to, whose lane has no earlier item left.
 CREATE OR REPLACE TEMP TABLE w_rec AS
-SELECT q.* EXCLUDE (s, v, properties, traits) FROM t_queue AS q JOIN t_passive AS k ON k.offset_ = q.offset_ LEFT JOIN t_lane AS l ON l.offset_ = q.offset_
+SELECT q.* EXCLUDE (s, properties, traits) FROM t_queue AS q JOIN t_passive AS k ON k.offset_ = q.offset_ LEFT JOIN t_lane AS l ON l.offset_ = q.offset_
 LEFT JOIN (SELECT lane, min(recorded_at) AS at_ FROM t_item GROUP BY lane) AS b ON b.lane = coalesce(l.lane, q.offset_)
 WHERE b.at_ IS NULL OR b.at_ > q.recorded_at;
 

@@ -3,7 +3,7 @@
 INSERT INTO trait_value
 SELECT r.pid, r.pid, v.trait, v.value, v.occurred_at, v.recorded_at, getvariable('wave'), NULL, v.offset_, 'record'
 FROM (
-  SELECT q.offset_, q.occurred_at, q.recorded_at, k.trait, k.kind, list_extract(q.v, k.index_) AS value
+  SELECT q.offset_, q.occurred_at, q.recorded_at, k.trait, k.kind, list_extract(q.s, k.index_) AS value
   FROM t_queue AS q SEMI JOIN w_rec AS w ON w.offset_ = q.offset_ CROSS JOIN (VALUES :traits) AS k(trait, kind, index_) WHERE q.has_traits
 ) AS v JOIN w_res AS r ON r.offset_ = v.offset_ WHERE v.value IS NOT NULL AND :converts;
 

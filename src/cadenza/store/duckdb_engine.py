@@ -110,10 +110,13 @@ class DuckEngine:
         return int(result[0][0]) if result else 0
 
     def load(self, table: str, columns: Mapping[str, tuple[str, Sequence[Any]]]) -> None:
-        values = ", ".join(f'{_unpacked(kind, texts)} AS "{name}"' for name, (kind, texts) in columns.items())
-        parameters = [_packed(kind, texts) for kind, texts in columns.values()]
-        lists = ", ".join(f'unnest("{name}") AS "{name}"' for name in columns)
-        self.query(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {lists} FROM (SELECT {values})", parameters)
+        packed = {name: _packed(kind, values) for name, (kind, values) in columns.items()}
+        lists = ", ".join(f'{sql} AS "{name}"' for name, (sql, _) in packed.items())
+        rows = ", ".join(f'unnest("{name}") AS "{name}"' for name in columns)
+        self.query(
+            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {rows} FROM (SELECT {lists})",
+            [parameter for _, parameter in packed.values()],
+        )
 
     def expect(self, rows: int) -> None:
         small = rows < _SMALL
@@ -159,19 +162,13 @@ class DuckEngine:
         self._connection.close()
 
 
-def _unpacked(kind: str, values: Sequence[Any]) -> str:
-    """The list in a parameter. Texts are split, which is many times faster than to read them as JSON."""
-    if kind == "VARCHAR" and not any(_SEPARATOR in value for value in values):
-        return f"string_split(?::VARCHAR, '{_SEPARATOR}')"
-    return f"from_json(?::JSON, '[\"{kind}\"]')"
-
-
-def _packed(kind: str, values: Sequence[Any]) -> str | None:
-    if not values:
-        return None
-    if kind == "VARCHAR" and not any(_SEPARATOR in value for value in values):
-        return _SEPARATOR.join(values)
-    return msgspec.json.encode(values).decode()
+def _packed(kind: str, values: Sequence[Any]) -> tuple[str, str | None]:
+    """(the list as SQL, its parameter). Texts are split, which is many times faster than to read them as JSON."""
+    if kind == "VARCHAR":
+        joined = _SEPARATOR.join(values)
+        if joined.count(_SEPARATOR) == max(len(values) - 1, 0):
+            return f"string_split(?::VARCHAR, '{_SEPARATOR}')", joined if values else None
+    return f"from_json(?::JSON, '[\"{kind}\"]')", msgspec.json.encode(values).decode() if values else None
 
 
 def _opening_error(path: Path | None, error: duckdb.Error) -> StoreError:
