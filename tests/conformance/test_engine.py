@@ -42,7 +42,9 @@ def test_loading_replaces_and_nothing_is_an_empty_table(engine: Engine) -> None:
 
 
 def test_an_expectation_changes_no_result(engine: Engine) -> None:
-    query = "SELECT a.i, count(*) FROM range(5000) AS a(i) JOIN range(3) AS b(i) ON a.i % 3 = b.i GROUP BY a.i ORDER BY a.i"
+    query = (
+        "SELECT a.i, count(*) FROM range(5000) AS a(i) JOIN range(3) AS b(i) ON a.i % 3 = b.i GROUP BY a.i ORDER BY a.i"
+    )
     expected = engine.query(query)
     for rows in (1, 1_000_000, 1):
         engine.expect(rows)

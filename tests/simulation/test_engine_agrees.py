@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 
 from cadenza.clock import from_micros
 from cadenza.simulate.worlds import Dice, World, seeded
+from cadenza.stages import journeys
+from cadenza.store import duckdb_engine
 from tests.simulation.strategies import Rows, batches, play, smaller, story, worlds
 
 engine = pytest.importorskip("tests.simulation.engine", reason="the engine's side of the comparison is not there yet")
@@ -85,6 +87,14 @@ def test_seeded_worlds(seed: int) -> None:
     sizes = tuple((1000, 150, 60, 20)[dice.below(4)] for _ in range(1 + dice.below(3)))
     way = Way(sizes, dice.below(4) == 0, (512, 512, 3)[dice.below(3)])
     agree(seeded(seed, RECORDS, TOWNS), way, f"seed {seed}")
+
+
+@pytest.mark.parametrize("seed", range(40 + FIRST, min(40 + LAST, 44 + FIRST)))
+def test_what_many_share_decides_alike(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Busy waves run statements for all that could be: here all waves do, and small ones are planned like large ones."""
+    monkeypatch.setattr(journeys, "FEW", 0)
+    monkeypatch.setattr(duckdb_engine, "_SMALL", 0)
+    agree(seeded(seed), Way((150,)), f"seed {seed}")
 
 
 @pytest.mark.slow

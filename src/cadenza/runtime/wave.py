@@ -27,6 +27,17 @@ class _Arrived(msgspec.Struct, frozen=True, kw_only=True):
     merged: bool = False
 
 
+class _Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """What the wave's journeys may touch: stops where passages rest and those that are due, journeys that may get
+    candidates, changes of segments, names of events. Widened where they are many, except what is due or changed."""
+
+    frontier: journeys.Frontier
+    due: journeys.Frontier
+    candidates: frozenset[int]
+    changed: frozenset[tuple[str, bool]]
+    names: frozenset[str]
+
+
 class Wave:
     """Runs waves of one tick."""
 
@@ -89,7 +100,7 @@ class Wave:
         updates = any(self._kind(stop) == "update" for stop in due)
         if updates:
             run(engine, [profiles.updates()])
-        shape = self._shape(frontier, arrived, records, checks, updates)
+        shape = self._shape(journeys.widened(program, frontier), arrived, records, checks, updates)
         run(engine, profiles.row(program, shape, events.typed))
         changed = changed_segments(engine, program) if shape.segments else frozenset()
         run(engine, segments.memberships(program, changed))
@@ -99,7 +110,12 @@ class Wave:
             self.cancelled = True
         candidates = journeys.triggered(program, arrived.events, changed)
         if frontier or candidates:
-            self._journeys(frontier, due, candidates, changed, arrived.events, shape)
+            names = journeys.widened_events(program, arrived.events)
+            reach = _Reach(
+                frontier=journeys.widened(program, frontier), due=due, candidates=journeys.widened_candidates(program, candidates),
+                changed=changed, names=names,
+            )  # fmt: skip
+            self._journeys(reach, shape)
 
     def _kind(self, stop: tuple[int, int]) -> str:
         jid, step = stop
@@ -116,12 +132,12 @@ class Wave:
     ) -> profiles.Row:
         program = self._program
         changes = frozenset((s, e) for s in program.schema.segments for e in (True, False)) if evaluate else frozenset()
-        candidates = journeys.triggered(program, arrived.events, changes)
+        candidates = journeys.widened_candidates(program, journeys.triggered(program, arrived.events, changes))
         needs = Needs()
-        compiler = Compiler(program.schema, needs, arrived.events)
+        compiler = Compiler(program.schema, needs, journeys.widened_events(program, arrived.events))
         for tree in journeys.expressions(program, frontier, candidates):
             compiler.condition(tree)
-        sends = self._sends(frontier, candidates)
+        sends = journeys.reachable_sends(program, frontier, candidates)
         if sends:
             for rule in program.project.policy.suppress:
                 compiler.condition(rule.when)
@@ -143,15 +159,6 @@ class Wave:
             suppressions=arrived.merged or bool(arrived.events & SUPPRESSION_EVENTS), events=bool(arrived.events),
         )  # fmt: skip
 
-    def _sends(self, frontier: journeys.Frontier, candidates: frozenset[int]) -> effects.Sends:
-        """Sends that the wave may reach."""
-        program = self._program
-        found = {(j, s) for j, s in frontier if program.versions[j].graph.stops[s].kind == "send"}
-        for version, hop in journeys.reachable_hops(program, frontier, candidates):
-            if hop.to_step >= 0 and version.graph.stops[hop.to_step].kind == "send":
-                found.add((version.jid, hop.to_step))
-        return frozenset(found)
-
     def _contact_traits(self, sends: effects.Sends) -> set[str]:
         project = self._program.project
         names = {t.name for t in project.traits}
@@ -160,37 +167,36 @@ class Wave:
         }
         return ({project.destination_of(c).address_trait for c in channels} | {project.policy.time_zone_trait}) & names
 
-    def _journeys(self, frontier: journeys.Frontier, due: journeys.Frontier, candidates: frozenset[int],
-                  changed: frozenset[tuple[str, bool]], names: frozenset[str], shape: profiles.Row) -> None:  # fmt: skip
-        engine, program = self._engine, self._program
+    def _journeys(self, reach: _Reach, shape: profiles.Row) -> None:
+        engine, program, frontier = self._engine, self._program, reach.frontier
         if frontier:
-            run(engine, [journeys.exits(program, frontier, names)])
+            run(engine, [journeys.exits(program, frontier, reach.names)])
         elif not self._nothing_live:
             run(engine, journeys.nothing_live())
         self._nothing_live = not frontier
-        starts = self._enter(candidates, changed, names) if candidates else frozenset()
+        starts = self._enter(reach) if reach.candidates else frozenset()
         if not frontier and not starts:
             return
         run(engine, journeys.ends(bool(starts), bool(frontier)))
-        run(engine, journeys.goers(program, frontier, bool(starts), names))
+        run(engine, journeys.goers(program, frontier, bool(starts), reach.names))
         ways = engine.query(journeys.ways())
         ended, moved = any(way is None for _, _, way in ways), frozenset(w for w in ways if w[2] is not None)
         if ended and self._live:
             run(engine, [effects.cancel_ended()])
             self.cancelled = True
-        waiting = any(self._kind(stop) == "send" for stop in due)
+        waiting = any(self._kind(stop) == "send" for stop in reach.due)
         if not ended and not moved and not waiting:
             return
-        run(engine, [journeys.moves(program, moved, names)])
-        sends = self._send(waiting, moved, names, shape)
+        taken = journeys.widened_ways(program, moved, frontier, reach.candidates)
+        run(engine, [journeys.moves(program, taken, reach.names)])
+        sends = self._send(waiting, moved, reach, shape)
         run(engine, journeys.settle(
             live=bool(frontier), entrants=bool(starts), sends=sends, ended=ended, moved=bool(moved)
         ))  # fmt: skip
 
-    def _enter(self, candidates: frozenset[int], changed: frozenset[tuple[str, bool]],
-               names: frozenset[str]) -> frozenset[int]:  # fmt: skip
+    def _enter(self, reach: _Reach) -> frozenset[int]:
         engine = self._engine
-        run(engine, [journeys.candidates(self._program, candidates, changed, names)])
+        run(engine, [journeys.candidates(self._program, reach.candidates, reach.changed, reach.names)])
         unqualified, others = engine.query(
             "SELECT count(*) FILTER (WHERE NOT coalesce(qualifies, FALSE)), "
             "count(*) FILTER (WHERE qualifies OR (keyed AND key IS NULL)) FROM w_cand WHERE fires"
@@ -207,7 +213,7 @@ class Wave:
 
     # --- governance and effects --------------------------------------------------------------------
 
-    def _send(self, waiting: bool, moved: journeys.Ways, names: frozenset[str], shape: profiles.Row) -> bool:
+    def _send(self, waiting: bool, moved: journeys.Ways, reach: _Reach, shape: profiles.Row) -> bool:
         engine, program = self._engine, self._program
         arriving = journeys.may_send(program, moved)
         if not waiting and not arriving:
@@ -219,8 +225,9 @@ class Wave:
         asked = governance.suppress_journeys(program.project.policy)
         live_columns = profiles.journey_columns(program, asked, "l") if asked else []
         columns = tuple(f"j_{name}" for name in sorted(asked & shape.journeys))
-        run(engine, governance.verdicts(program, sends, names, live_columns, columns))
+        run(engine, governance.verdicts(program, sends, reach.names, live_columns, columns))
         run(engine, effects.messages(program, sends))
-        run(engine, journeys.after_sends(program, sends, names))
+        wide = journeys.widened_sends(program, sends, reach.frontier, reach.candidates)
+        run(engine, journeys.after_sends(program, wide, reach.names))
         self.sent = True
         return True

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from cadenza.definitions.expression import Agg, Coalesce, Expr, InSegment, Lit, walk
-from cadenza.definitions.graph import END, START, Graph, Leaf, flatten
+from cadenza.definitions.graph import END, START, Bucket, Decide, Graph, Leaf, Tree, flatten
 from cadenza.definitions.kinds import Journey, Template
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.project import Project, version_of
@@ -82,7 +82,8 @@ DIMENSIONS: dict[str, dict[str, str]] = {
                   "priority": "INTEGER", "arena": "VARCHAR", "again": "VARCHAR", "again_s": "BIGINT", "keyed": "BOOLEAN",
                   "holdout": "VARCHAR", "share_bp": "INTEGER", "limit_s": "BIGINT"},
     "t_stop": {"jid": "INTEGER", "step": "INTEGER", "kind": "VARCHAR"},
-    "t_way": {"jid": "INTEGER", "step": "INTEGER", "way": "VARCHAR", "resume": "BIGINT", "hop": "INTEGER"},
+    "t_way": {"jid": "INTEGER", "step": "INTEGER", "way": "VARCHAR", "resume": "BIGINT", "hop": "INTEGER",
+              "split": "VARCHAR"},
     "t_hop": {"jid": "INTEGER", "hop": "INTEGER", "to_step": "INTEGER", "reason": "VARCHAR", "kind": "VARCHAR",
               "seconds": "BIGINT"},
     "t_send": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "suffix": "VARCHAR", "template": "VARCHAR", "template_version": "VARCHAR",
@@ -139,7 +140,22 @@ def _way_row(version: Version, step: int, way: str) -> dict[str, Any]:
     resume = version.resume(step, way)
     tree = version.graph.resumes[resume % RESUMES]
     return {"jid": version.jid, "step": step, "way": way, "resume": resume,
-            "hop": tree.hop if isinstance(tree, Leaf) else None}  # fmt: skip
+            "hop": tree.hop if isinstance(tree, Leaf) else None, "split": only_split(tree)}  # fmt: skip
+
+
+def only_split(tree: Tree) -> str | None:
+    """The split of a walk that draws once, for everybody who takes it; None when it draws never or several times."""
+    names = _splits(tree)
+    return names.pop() if len(names) == 1 else None
+
+
+def _splits(tree: Tree) -> set[str]:
+    match tree:
+        case Bucket(name, arms):
+            return {name}.union(*(_splits(arm) for _, arm in arms))
+        case Decide(_, yes, unknown, no):
+            return _splits(yes) | _splits(unknown) | _splits(no)
+    return set()
 
 
 def _send_row(program: Program, jid: int, step: int, path: str, name: str) -> dict[str, Any]:

@@ -13,7 +13,13 @@ from cadenza.sql.step import Script, Step, alias, column, sql, text
 _SCRIPT = Script.beside(__file__, "events")
 
 _NAMED = ("userId", "anonymousId", "previousId", "groupId", "person")
-_SHAPE = {"type": "VARCHAR", "event": "VARCHAR", "occurred_at": "VARCHAR", "properties": "JSON", "traits": "JSON"} | dict.fromkeys(_NAMED, "VARCHAR")
+_SHAPE = {
+    "type": "VARCHAR",
+    "event": "VARCHAR",
+    "occurred_at": "VARCHAR",
+    "properties": "JSON",
+    "traits": "JSON",
+} | dict.fromkeys(_NAMED, "VARCHAR")
 
 
 def path_index(program: Program) -> dict[str, int]:

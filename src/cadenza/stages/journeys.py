@@ -10,7 +10,7 @@ from sqlglot import exp
 from cadenza.definitions.expression import Expr
 from cadenza.definitions.graph import START, Bucket, Decide, Hop, Leaf, Stop, Tree
 from cadenza.sql.expression import ROW, Compiler, Needs, bucket
-from cadenza.sql.program import RESUMES, Program, Version
+from cadenza.sql.program import RESUMES, Program, Version, only_split
 from cadenza.sql.step import Script, Step, any_of, case_on, column, number, sql, text
 
 _SCRIPT = Script.beside(__file__, "journeys")
@@ -24,6 +24,63 @@ Ways = frozenset[tuple[int, int, str]]
 def passages() -> Step:
     """Live passages of the wave's persons."""
     return _SCRIPT.step("w_enr")
+
+
+FEW = 8
+"""Up to so many stops (journeys, ways, events) a wave's SQL names those it has; beyond, all there are: a statement
+that is the same for every busy wave is generated and parsed once."""
+
+
+def widened(program: Program, frontier: Frontier) -> Frontier:
+    """The frontier, or all stops when it is long."""
+    return frontier if len(frontier) <= FEW else program.cached("journeys.stops", lambda: _every_stop(program))
+
+
+def _every_stop(program: Program) -> Frontier:
+    return frozenset((v.jid, stop.step) for v in program.versions.values() for stop in v.graph.stops)
+
+
+def widened_candidates(program: Program, jids: frozenset[int]) -> frozenset[int]:
+    """The journeys, or all that take entrants when they are many."""
+    return jids if len(jids) <= FEW else frozenset(v.jid for v in program.current())
+
+
+def widened_ways(program: Program, taken: Ways, frontier: Frontier, candidates: frozenset[int]) -> Ways:
+    """The ways, or all that lead on from the frontier and from the entries when they are many."""
+    if len(taken) <= FEW:
+        return taken
+    key = ("journeys.every_way", frontier, candidates)
+    return taken | program.cached(key, lambda: _every_way(program, frontier, candidates))
+
+
+def _every_way(program: Program, frontier: Frontier, candidates: frozenset[int]) -> Ways:
+    starts = frozenset((jid, START, "entered") for jid in candidates)
+    stops = ((jid, step, program.versions[jid].graph.stops[step]) for jid, step in frontier)
+    return starts | {(jid, step, way) for jid, step, stop in stops for way in stop.ways if way != "verdict"}
+
+
+def widened_sends(program: Program, sends: Frontier, frontier: Frontier, candidates: frozenset[int]) -> Frontier:
+    """The sends, or all that the wave may reach when they are many."""
+    return sends if len(sends) <= FEW else reachable_sends(program, frontier, candidates)
+
+
+def reachable_sends(program: Program, frontier: Frontier, candidates: frozenset[int]) -> Frontier:
+    """Sends that passages at the frontier and entrants of these journeys may reach."""
+    key = ("journeys.sends", frontier, candidates)
+    return program.cached(key, lambda: _reachable_sends(program, frontier, candidates))
+
+
+def _reachable_sends(program: Program, frontier: Frontier, candidates: frozenset[int]) -> Frontier:
+    found = {(j, s) for j, s in frontier if program.versions[j].graph.stops[s].kind == "send"}
+    for version, hop in reachable_hops(program, frontier, candidates):
+        if hop.to_step >= 0 and version.graph.stops[hop.to_step].kind == "send":
+            found.add((version.jid, hop.to_step))
+    return frozenset(found)
+
+
+def widened_events(program: Program, events: frozenset[str]) -> frozenset[str]:
+    """The events, or all that something reacts to when they are many. Nothing but those is compiled into SQL."""
+    return events if len(events) <= FEW // 2 else program.reactive
 
 
 def expressions(program: Program, frontier: Frontier, candidates: frozenset[int]) -> Iterable[Expr]:
@@ -262,7 +319,7 @@ def moves(program: Program, taken: Ways, events: frozenset[str]) -> Step:
 
 def _moves(program: Program, taken: Ways, events: frozenset[str]) -> Step:
     resumes = frozenset(program.versions[jid].resume(step, way) for jid, step, way in taken)
-    return _SCRIPT.step("w_move", hop=_hop_case(program, resumes, _compiler(program, events)))
+    return _SCRIPT.step("w_move", hop=_hop_case(program, resumes, _compiler(program, events)), bucket=_drawn())
 
 
 def may_send(program: Program, taken: Ways) -> bool:
@@ -292,28 +349,36 @@ def _hop_case(program: Program, resumes: frozenset[int], compiler: Compiler) -> 
         version = program.versions[resume // RESUMES]
         tree = version.graph.resumes[resume % RESUMES]
         if not isinstance(tree, Leaf):
-            arms.append((number(resume), _hop(tree, compiler)))
-    return case_on(column("resume", "y"), arms, sql("CAST(NULL AS INTEGER)"))
+            arms.append((number(resume), _hop(tree, compiler, only_split(tree))))
+    return case_on(column("resume", "b"), arms, sql("CAST(NULL AS INTEGER)"))
 
 
-def _hop(tree: Tree, compiler: Compiler) -> exp.Expression:
+def _drawn() -> exp.Expression:
+    return bucket(column("split", "y"), column("pid", "g"))
+
+
+def _hop(tree: Tree, compiler: Compiler, split: str | None) -> exp.Expression:
+    """``split``: the one of this walk, which is drawn already."""
     match tree:
         case Leaf(hop):
             return number(hop)
         case Bucket(name, arms):
-            drawn = bucket(text(name), column("pid", ROW))
-            ifs = [exp.If(this=exp.LT(this=drawn.copy(), expression=number(upper)), true=_hop(arm, compiler))
+            drawn = column("drawn", "b") if name == split else bucket(text(name), column("pid", ROW))
+            ifs = [exp.If(this=exp.LT(this=drawn.copy(), expression=number(upper)), true=_hop(arm, compiler, split))
                    for upper, arm in arms[:-1]]  # fmt: skip
-            last = _hop(arms[-1][1], compiler)
+            last = _hop(arms[-1][1], compiler, split)
             return exp.Case(ifs=ifs, default=last) if ifs else last
         case Decide(when, yes, unknown, no):
             condition = compiler.condition(when)
-            ifs = [exp.If(this=condition, true=_hop(yes, compiler))]
+            ifs = [exp.If(this=condition, true=_hop(yes, compiler, split))]
             if unknown != no:
                 ifs.append(
-                    exp.If(this=exp.Is(this=exp.paren(condition), expression=exp.Null()), true=_hop(unknown, compiler))
+                    exp.If(
+                        this=exp.Is(this=exp.paren(condition), expression=exp.Null()),
+                        true=_hop(unknown, compiler, split),
+                    )
                 )
-            return exp.Case(ifs=ifs, default=_hop(no, compiler))
+            return exp.Case(ifs=ifs, default=_hop(no, compiler, split))
     raise AssertionError(tree)
 
 
@@ -327,7 +392,10 @@ def _after_sends(program: Program, sends: Frontier, events: frozenset[str]) -> l
     compiler = _compiler(program, events)
     resumes = frozenset(program.versions[j].resume(s, "verdict") for j, s in sends)
     renamed = {"w_move": "w_move_after", "w_go": "w_go_after"}
-    return [_SCRIPT.step("w_go_verdict"), _SCRIPT.step("w_move", renamed, hop=_hop_case(program, resumes, compiler))]
+    return [
+        _SCRIPT.step("w_go_verdict"),
+        _SCRIPT.step("w_move", renamed, hop=_hop_case(program, resumes, compiler), bucket=_drawn()),
+    ]
 
 
 @lru_cache(maxsize=32)

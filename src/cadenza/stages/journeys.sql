@@ -137,8 +137,10 @@ CREATE OR REPLACE TEMP TABLE w_move AS
 SELECT m.*, h.to_step, h.reason, h.kind, CASE h.kind WHEN 'wait' THEN least(m.now + to_seconds(h.seconds), m.limit_at)
   WHEN 'wait_for' THEN least(m.now + to_seconds(h.seconds), m.limit_at) WHEN 'end' THEN NULL ELSE least(m.now, m.limit_at) END AS wake_at
 FROM (
-  SELECT g.*, coalesce(y.hop, :hop) AS hop FROM w_go AS g JOIN t_way AS y ON y.jid = g.jid AND y.step = g.step AND y.way = CASE WHEN g.way IN ('sent', 'dropped') THEN 'verdict' ELSE g.way END
-  JOIN w_ctx AS c ON c.pid = g.pid
+  SELECT b.* EXCLUDE (fixed, resume, drawn), coalesce(b.fixed, :hop) AS hop FROM (
+    SELECT g.*, y.hop AS fixed, y.resume, CASE WHEN y.split IS NOT NULL THEN :bucket END AS drawn
+    FROM w_go AS g JOIN t_way AS y ON y.jid = g.jid AND y.step = g.step AND y.way = CASE WHEN g.way IN ('sent', 'dropped') THEN 'verdict' ELSE g.way END
+  ) AS b JOIN w_ctx AS c ON c.pid = b.pid
 ) AS m JOIN t_hop AS h ON h.jid = m.jid AND h.hop = m.hop;
 
 -- name: w_go_verdict

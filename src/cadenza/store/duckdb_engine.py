@@ -30,7 +30,7 @@ _NOT_WHEN_SMALL = (
     "aggregate_reuse", "top_n_window_elimination",
 )  # fmt: skip
 """They save time where there are many rows; where there is one, they are a fifth of a statement's cost."""
-_PARSED, _PARSED_LENGTH = 1_000, 10_000
+_PARSED, _PARSED_LENGTH = 1_000, 100_000
 """So many statements, up to so many characters, are kept parsed."""
 _SEPARATOR = "\x1e"
 WAL_BOUND = 64 * 1024 * 1024
