@@ -60,12 +60,10 @@ class Statements(msgspec.Struct):
     def saw(self, sql: str) -> None:
         """Take note of one statement."""
         self.total += 1
-        if "TABLE w_next AS" in sql:
+        if sql.startswith("SET VARIABLE wave"):
             self.waves.append(0)
             self.inside = True
         elif self.inside and sql.startswith("UPDATE clock"):
-            # The tick is over: its last look for items found none, and what came after it belongs to no wave.
-            self.waves.pop()
             self.inside = False
         if self.inside:
             self.waves[-1] += 1

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from sqlglot import exp
 
 from cadenza.sql.program import Program
-from cadenza.sql.step import Script, Step, alias, column, sql, text
+from cadenza.sql.step import Script, Step, alias, column, number, sql, text
 
 _SCRIPT = Script.beside(__file__, "events")
 
+MOST_LANES = 250_000
+"""Of one wave. Others take their turn in the next."""
 _NAMED = ("userId", "anonymousId", "previousId", "groupId", "person")
 _SHAPE = {
     "type": "VARCHAR",
@@ -122,7 +124,8 @@ def set_aside() -> Step:
 
 def next_items(records: bool, timers: bool) -> Step:
     """The next item of every lane."""
-    return _SCRIPT.step("w_next" if records and timers else "w_next_records" if records else "w_next_timers")
+    name = "w_next" if records and timers else "w_next_records" if records else "w_next_timers"
+    return _SCRIPT.step(name, most=number(MOST_LANES))
 
 
 def wave_records(alone: bool) -> list[Step]:

@@ -63,6 +63,7 @@ SELECT 0, (SELECT min(wake_at) FROM enrollment), (SELECT min(check_at) FROM prof
 
 -- name: w_next
 -- For every lane its next item: an instant with due timers, or a record; a timer at T comes before a record at T.
+-- Lanes do not depend on each other, so a wave may take some of them; that bounds its memory.
 CREATE OR REPLACE TEMP TABLE w_next AS
 SELECT coalesce(r.lane, t.lane) AS lane,
   CASE WHEN r.at_ IS NULL OR t.at_ <= r.at_ THEN t.at_ END AS timer_at,
@@ -75,12 +76,12 @@ FULL JOIN (
     UNION ALL SELECT pid, check_at FROM profile WHERE check_at <= getvariable('horizon')
   ) AS d LEFT JOIN t_lane_person AS p ON p.pid = d.pid
   GROUP BY coalesce(p.lane, -d.pid)
-) AS t ON t.lane = r.lane;
+) AS t ON t.lane = r.lane ORDER BY coalesce(r.lane, t.lane) LIMIT :most;
 
 -- name: w_next_records
 -- The same when no timer can be due.
 CREATE OR REPLACE TEMP TABLE w_next AS
-SELECT lane, CAST(NULL AS TIMESTAMP) AS timer_at, min(recorded_at) AS record_at FROM t_item GROUP BY lane;
+SELECT lane, CAST(NULL AS TIMESTAMP) AS timer_at, min(recorded_at) AS record_at FROM t_item GROUP BY lane ORDER BY lane LIMIT :most;
 
 -- name: w_next_timers
 -- The same when no record is left.
@@ -90,7 +91,7 @@ FROM (
   SELECT pid, wake_at AS at_ FROM enrollment WHERE wake_at <= getvariable('horizon')
   UNION ALL SELECT pid, check_at FROM profile WHERE check_at <= getvariable('horizon')
 ) AS d LEFT JOIN t_lane_person AS p ON p.pid = d.pid
-GROUP BY coalesce(p.lane, -d.pid);
+GROUP BY coalesce(p.lane, -d.pid) ORDER BY lane LIMIT :most;
 
 -- name: w_rec
 -- The records of this wave, at most one of a lane.
