@@ -44,40 +44,40 @@ class _Node(msgspec.Struct, frozen=True, tag_field="node"):
     """Base of all expression nodes."""
 
 
-class Lit(_Node, tag="lit"):
+class Lit(_Node, frozen=True, tag="lit"):
     """A literal; ``text`` is its canonical text, None is NULL."""
 
     text: str | None
     type: Type
 
 
-class Trait(_Node, tag="trait"):
+class Trait(_Node, frozen=True, tag="trait"):
     """The value of a trait of the person."""
 
     name: str
 
 
-class Prop(_Node, tag="prop"):
+class Prop(_Node, frozen=True, tag="prop"):
     """A property of an event; only inside ``where`` and entry keys."""
 
     name: str
 
 
-class Flag(_Node, tag="flag"):
+class Flag(_Node, frozen=True, tag="flag"):
     """What a ``wait_for ... as NAME`` ended with: matched (true) or timed out (false)."""
 
     name: str
 
 
-class Not(_Node, tag="not"):
+class Not(_Node, frozen=True, tag="not"):
     arg: "Expr"
 
 
-class IsNull(_Node, tag="is_null"):
+class IsNull(_Node, frozen=True, tag="is_null"):
     arg: "Expr"
 
 
-class Binary(_Node, tag="binary"):
+class Binary(_Node, frozen=True, tag="binary"):
     """``op`` is one of ``and or = <> < <= > >= + - *``."""
 
     op: str
@@ -85,23 +85,23 @@ class Binary(_Node, tag="binary"):
     right: "Expr"
 
 
-class InList(_Node, tag="in"):
+class InList(_Node, frozen=True, tag="in"):
     arg: "Expr"
     items: tuple[Lit, ...]
 
 
-class Like(_Node, tag="like"):
+class Like(_Node, frozen=True, tag="like"):
     """SQL LIKE: ``%`` any run, ``_`` one character, no escape."""
 
     arg: "Expr"
     pattern: str
 
 
-class Coalesce(_Node, tag="coalesce"):
+class Coalesce(_Node, frozen=True, tag="coalesce"):
     args: tuple["Expr", ...]
 
 
-class Agg(_Node, tag="agg"):
+class Agg(_Node, frozen=True, tag="agg"):
     """An aggregate over the person's track events called ``event``.
 
     ``fn``: count, sum, min, max, last_at, first_at. With ``within_s`` only events whose
@@ -116,7 +116,7 @@ class Agg(_Node, tag="agg"):
     within_s: int | None = None
 
 
-class EventIs(_Node, tag="event"):
+class EventIs(_Node, frozen=True, tag="event"):
     """TRUE when the item being processed is a track event called ``name`` for which ``where`` is TRUE,
     else FALSE; never NULL."""
 
@@ -124,26 +124,26 @@ class EventIs(_Node, tag="event"):
     where: Union["Expr", None] = None
 
 
-class InSegment(_Node, tag="in_segment"):
+class InSegment(_Node, frozen=True, tag="in_segment"):
     """Membership after the present item; never NULL."""
 
     name: str
 
 
-class InJourney(_Node, tag="in_journey"):
+class InJourney(_Node, frozen=True, tag="in_journey"):
     """Whether the person has a live enrollment in the journey; never NULL."""
 
     name: str
 
 
-class Consented(_Node, tag="consented"):
+class Consented(_Node, frozen=True, tag="consented"):
     """Whether the latest explicit statement for purpose and channel grants; no statement is no."""
 
     purpose: str
     channel: str
 
 
-class OlderThan(_Node, tag="older_than"):
+class OlderThan(_Node, frozen=True, tag="older_than"):
     """Whether ``arg`` + ``seconds`` <= now; NULL when ``arg`` is."""
 
     arg: "Expr"
@@ -234,7 +234,7 @@ _BINARY = {
 }  # fmt: skip
 
 
-def _convert(tree: exp.Expression, text: str) -> Expr:
+def _convert(tree: exp.Expr, text: str) -> Expr:
     for kind, op in _BINARY.items():
         if type(tree) is kind:
             return Binary(op, _convert(tree.this, text), _convert(tree.expression, text))
@@ -271,7 +271,7 @@ def _convert(tree: exp.Expression, text: str) -> Expr:
     raise _refused(tree, text)
 
 
-def _refused(tree: exp.Expression, text: str) -> ExpressionError:
+def _refused(tree: exp.Expr, text: str) -> ExpressionError:
     return ExpressionError(
         f"'{tree.sql(dialect='duckdb')}' is not allowed in the expression '{text}'.",
         remedy="Allowed: comparison, and/or/not, + - *, in, between, like, is null, coalesce, and "
@@ -322,15 +322,15 @@ def _cast(tree: exp.Cast, text: str) -> Expr:
     raise _refused(tree, text)
 
 
-def _string(tree: exp.Expression, text: str) -> str:
+def _string(tree: exp.Expr, text: str) -> str:
     if isinstance(tree, exp.Literal) and tree.is_string:
         return tree.this
     raise ExpressionError(f"'{tree.sql()}' must be a quoted name in '{text}'.")
 
 
-def _arguments(tree: exp.Anonymous, text: str) -> tuple[list[exp.Expression], dict[str, exp.Expression]]:
-    positional: list[exp.Expression] = []
-    named: dict[str, exp.Expression] = {}
+def _arguments(tree: exp.Anonymous, text: str) -> tuple[list[exp.Expr], dict[str, exp.Expr]]:
+    positional: list[exp.Expr] = []
+    named: dict[str, exp.Expr] = {}
     for arg in tree.expressions:
         if isinstance(arg, (exp.Kwarg, exp.PropertyEQ, exp.Lambda)):
             key = arg.expressions[0].name if isinstance(arg, exp.Lambda) else arg.this.name
@@ -340,7 +340,7 @@ def _arguments(tree: exp.Anonymous, text: str) -> tuple[list[exp.Expression], di
     return positional, named
 
 
-def _properties(tree: exp.Expression, text: str) -> Expr:
+def _properties(tree: exp.Expr, text: str) -> Expr:
     """A ``where``: its columns are properties of the event."""
     return _to_props(_convert(tree, text), text)
 
@@ -389,7 +389,7 @@ def _function(tree: exp.Anonymous, text: str) -> Expr:
     return _build(name, positional, where, within, text)
 
 
-def _build(name: str, args: list[exp.Expression], where: Expr | None, within: int | None, text: str) -> Expr:
+def _build(name: str, args: list[exp.Expr], where: Expr | None, within: int | None, text: str) -> Expr:
     match name:
         case "event":
             return EventIs(_string(args[0], text), where)

@@ -21,7 +21,7 @@ class _Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 # --- sources and contracts ------------------------------------------------------------------
 
 
-class RecordMapping(_Definition, kw_only=True):
+class RecordMapping(_Definition, frozen=True, kw_only=True):
     """One kind of record that a file source makes from each row (or group of rows).
 
     Values are SQL expressions over the file's columns (aggregates allowed where the source groups).
@@ -44,14 +44,14 @@ class RecordMapping(_Definition, kw_only=True):
     traits: dict[str, str] = {}
 
 
-class Control(_Definition, kw_only=True):
+class Control(_Definition, frozen=True, kw_only=True):
     """A control total: an SQL aggregate over the raw file, and the text it must come to (None: only shown)."""
 
     sql: str
     expect: str | None = None
 
 
-class Lookup(_Definition, kw_only=True):
+class Lookup(_Definition, frozen=True, kw_only=True):
     """A CSV file joined to the rows: its columns are available as ``name.column``."""
 
     path: str
@@ -59,7 +59,7 @@ class Lookup(_Definition, kw_only=True):
     on: str
 
 
-class Source(_Definition, kw_only=True):
+class Source(_Definition, frozen=True, kw_only=True):
     """Where records come from. ``http`` is the collection API with a write key; ``file`` is imported."""
 
     name: str
@@ -83,7 +83,7 @@ class Source(_Definition, kw_only=True):
     """file: totals the file must reconcile with, checked and shown at every import."""
 
 
-class Property(_Definition, kw_only=True):
+class Property(_Definition, frozen=True, kw_only=True):
     """One declared property of an event (or trait of identify). Undeclared ones are kept too."""
 
     type: Literal["string", "integer", "decimal", "boolean", "timestamp", "object", "array"]
@@ -96,7 +96,7 @@ class Property(_Definition, kw_only=True):
     description: str = ""
 
 
-class Contract(_Definition, kw_only=True):
+class Contract(_Definition, frozen=True, kw_only=True):
     """What an event must look like. ``name`` is the track event's name, or ``identify``."""
 
     name: str
@@ -109,7 +109,7 @@ class Contract(_Definition, kw_only=True):
 # --- identity, traits, segments ---------------------------------------------------------------
 
 
-class Identifier(_Definition, kw_only=True):
+class Identifier(_Definition, frozen=True, kw_only=True):
     """A kind of identifier. ``source``: where it is found: ``userId``, ``anonymousId``, ``traits.X``
     (traits or context.traits), ``properties.X``."""
 
@@ -119,13 +119,13 @@ class Identifier(_Definition, kw_only=True):
     """Values that never identify anyone, besides the built-in ones; ``/.../`` is a pattern."""
 
 
-class Identity(_Definition, kw_only=True):
+class Identity(_Definition, frozen=True, kw_only=True):
     """How records become persons. ``identifiers`` in order of priority, highest first."""
 
     identifiers: tuple[Identifier, ...]
 
 
-class TraitDefinition(_Definition, kw_only=True):
+class TraitDefinition(_Definition, frozen=True, kw_only=True):
     """A trait of a person: either the last value sent under ``from_`` (``traits.X``), or ``value``."""
 
     name: str
@@ -137,7 +137,7 @@ class TraitDefinition(_Definition, kw_only=True):
     personal: bool = False
 
 
-class Segment(_Definition, kw_only=True):
+class Segment(_Definition, frozen=True, kw_only=True):
     """Persons for whom ``when`` is TRUE; membership is kept as intervals."""
 
     name: str
@@ -149,7 +149,7 @@ class Segment(_Definition, kw_only=True):
 # --- journeys ----------------------------------------------------------------------------------
 
 
-class Trigger(_Definition, kw_only=True):
+class Trigger(_Definition, frozen=True, kw_only=True):
     """What makes a person a candidate: a track event (``where`` TRUE), or a change of a segment."""
 
     event: str | None = None
@@ -158,7 +158,7 @@ class Trigger(_Definition, kw_only=True):
     change: Literal["entered", "left"] = "entered"
 
 
-class Entry(_Definition, kw_only=True):
+class Entry(_Definition, frozen=True, kw_only=True):
     """Trigger, qualification (``when``), suppression (``unless``), re-entry (``again``), entry key.
 
     ``again``: ``once``; ``after_exit``; or ``after`` with ``again_after_s`` since the last entry.
@@ -173,14 +173,14 @@ class Entry(_Definition, kw_only=True):
     key: Expr | None = None
 
 
-class Holdout(_Definition, kw_only=True):
+class Holdout(_Definition, frozen=True, kw_only=True):
     """The share of candidates that is assigned to get nothing, for measurement."""
 
     name: str
     share_bp: int
 
 
-class Exit(_Definition, kw_only=True):
+class Exit(_Definition, frozen=True, kw_only=True):
     """The four exits, checked at every item in this order."""
 
     goal: Expr
@@ -189,33 +189,33 @@ class Exit(_Definition, kw_only=True):
     time_limit_s: int
 
 
-class Outcome(_Definition, kw_only=True):
+class Outcome(_Definition, frozen=True, kw_only=True):
     """The primary outcome metric of a journey and its unit."""
 
     metric: str
     unit: Literal["person"] = "person"
 
 
-class Send(_Definition, kw_only=True, tag_field="step", tag="send"):
+class Send(_Definition, frozen=True, kw_only=True, tag_field="step", tag="send"):
     template: str
 
 
-class Wait(_Definition, kw_only=True, tag_field="step", tag="wait"):
+class Wait(_Definition, frozen=True, kw_only=True, tag_field="step", tag="wait"):
     duration_s: int
 
 
-class WaitFor(_Definition, kw_only=True, tag_field="step", tag="wait_for"):
+class WaitFor(_Definition, frozen=True, kw_only=True, tag_field="step", tag="wait_for"):
     any: tuple[Expr, ...]
     until_s: int
     as_: str | None = msgspec.field(default=None, name="as")
 
 
-class Arm(_Definition, kw_only=True):
+class Arm(_Definition, frozen=True, kw_only=True):
     when: Expr
     steps: tuple["Step", ...]
 
 
-class Branch(_Definition, kw_only=True, tag_field="step", tag="branch"):
+class Branch(_Definition, frozen=True, kw_only=True, tag_field="step", tag="branch"):
     """The first arm whose ``when`` is not FALSE decides: TRUE takes the arm, NULL takes ``unknown``."""
 
     arms: tuple[Arm, ...]
@@ -223,26 +223,26 @@ class Branch(_Definition, kw_only=True, tag_field="step", tag="branch"):
     otherwise: tuple["Step", ...]
 
 
-class SplitArm(_Definition, kw_only=True):
+class SplitArm(_Definition, frozen=True, kw_only=True):
     name: str
     share_bp: int
     steps: tuple["Step", ...]
 
 
-class Split(_Definition, kw_only=True, tag_field="step", tag="split"):
+class Split(_Definition, frozen=True, kw_only=True, tag_field="step", tag="split"):
     """A sticky random split: bucket(name, person) against cumulated shares, in the order written."""
 
     name: str
     arms: tuple[SplitArm, ...]
 
 
-class Update(_Definition, kw_only=True, tag_field="step", tag="update"):
+class Update(_Definition, frozen=True, kw_only=True, tag_field="step", tag="update"):
     """Set traits (of kind ``from``) to literals."""
 
     set: dict[str, str | int | float | bool]
 
 
-class ExitStep(_Definition, kw_only=True, tag_field="step", tag="exit"):
+class ExitStep(_Definition, frozen=True, kw_only=True, tag_field="step", tag="exit"):
     """End here. The reason is the author's word, default ``completed``."""
 
     reason: str = "completed"
@@ -251,7 +251,7 @@ class ExitStep(_Definition, kw_only=True, tag_field="step", tag="exit"):
 Step = Union[Send, Wait, WaitFor, Branch, Split, Update, ExitStep]
 
 
-class Journey(_Definition, kw_only=True):
+class Journey(_Definition, frozen=True, kw_only=True):
     name: str
     owner: str
     outcome: Outcome
@@ -270,7 +270,7 @@ class Journey(_Definition, kw_only=True):
 # --- governance, content, delivery, metrics ----------------------------------------------------------
 
 
-class Cap(_Definition, kw_only=True):
+class Cap(_Definition, frozen=True, kw_only=True):
     """At most ``limit`` marketing messages per person in any ``per_s`` seconds (rolling), over all
     journeys; ``channel`` None counts every channel."""
 
@@ -281,21 +281,21 @@ class Cap(_Definition, kw_only=True):
     when_full: Literal["defer", "drop"] = "drop"
 
 
-class QuietHours(_Definition, kw_only=True):
+class QuietHours(_Definition, frozen=True, kw_only=True):
     """Local times (``HH:MM``) between which marketing waits; may pass midnight."""
 
     from_: str = msgspec.field(name="from")
     to: str
 
 
-class Suppress(_Definition, kw_only=True):
+class Suppress(_Definition, frozen=True, kw_only=True):
     """Marketing is withheld while ``when`` is TRUE or unknown."""
 
     name: str
     when: Expr
 
 
-class Policy(_Definition, kw_only=True):
+class Policy(_Definition, frozen=True, kw_only=True):
     """The contact policy of the project; there is one."""
 
     caps: tuple[Cap, ...] = ()
@@ -310,7 +310,7 @@ class Policy(_Definition, kw_only=True):
     """A global holdout: its units get no marketing from any journey."""
 
 
-class Template(_Definition, kw_only=True):
+class Template(_Definition, frozen=True, kw_only=True):
     """Content of one message. ``subject`` and ``body`` are Liquid with strict variables."""
 
     name: str
@@ -323,7 +323,7 @@ class Template(_Definition, kw_only=True):
     owner: str = ""
 
 
-class Destination(_Definition, kw_only=True):
+class Destination(_Definition, frozen=True, kw_only=True):
     """Where messages of a channel go. ``settings`` are the adapter's; secrets as ``env:`` or ``file:``."""
 
     name: str
@@ -335,7 +335,7 @@ class Destination(_Definition, kw_only=True):
     backoff_s: int = 2
 
 
-class Metric(_Definition, kw_only=True):
+class Metric(_Definition, frozen=True, kw_only=True):
     """What is counted for a unit after its assignment, within ``within_s``.
 
     ``sum`` of ``property`` (minus the same of ``minus`` events), ``count`` of events, or ``conversion``

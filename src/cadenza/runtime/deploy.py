@@ -204,9 +204,8 @@ def _describe_versions(engine: Engine, program: Program) -> None:
 
 def everyone_row(program: Program) -> profiles.Row:
     """The shape that recomputes everything of everyone: a deployment, or a check against increments."""
-    from_segments = frozenset((program.project.traits and [t.name for t in program.project.traits]) or [])
     return profiles.Row(
-        traits=from_segments, terms=profiles.segment_terms(program), properties=frozenset(),
+        traits=frozenset(t.name for t in program.project.traits), terms=profiles.segment_terms(program), properties=frozenset(),
         journeys=profiles.segment_journeys(program), recompute=True, sent=True, consents=True, suppressions=True,
         segments=True, events=False,
     )  # fmt: skip

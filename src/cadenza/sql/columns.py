@@ -130,10 +130,10 @@ SYSTEM_PROPERTIES: dict[str, Type] = {
 
 def schema_of(project: Project, property_types: dict[str, Type]) -> Schema:
     """The schema of a checked project. ``property_types``: name -> scalar type over all contracts."""
-    from_traits = {t.name: t.type for t in project.traits if t.from_ is not None}
+    from_traits: dict[str, Type] = {t.name: t.type for t in project.traits if t.from_ is not None}
     values = {t.name: t.value for t in project.traits if t.value is not None}
     live = {name: tree for name, tree in values.items() if _depends_on_more_than_events(tree, values)}
-    stored = {t.name: t.type for t in project.traits if t.name in values and t.name not in live}
+    stored: dict[str, Type] = {t.name: t.type for t in project.traits if t.name in values and t.name not in live}
     return Schema(
         from_traits=from_traits, stored=stored, live=live,
         values={n: v for n, v in values.items() if n not in live},

@@ -62,15 +62,15 @@ class Compiler:
         self._events = events
         self._properties_of = ROW, "e_"
 
-    def condition(self, tree: Expr) -> exp.Expression:
+    def condition(self, tree: Expr) -> exp.Expr:
         """The SQL of an expression, live traits expanded."""
         return self._compile(expand(tree, self._schema.live))
 
-    def stored_value(self, tree: Expr) -> exp.Expression:
+    def stored_value(self, tree: Expr) -> exp.Expr:
         """The SQL of a stored trait's value in terms of aggregates and ``from`` traits only."""
         return self._compile(expand(tree, self._schema.values))
 
-    def boundaries(self, tree: Expr) -> list[exp.Expression]:
+    def boundaries(self, tree: Expr) -> list[exp.Expr]:
         """The instants after ``now`` at which the expression may change because time passed (NULL: none)."""
         found = []
         for node in walk(expand(tree, self._schema.live)):
@@ -83,7 +83,7 @@ class Compiler:
                     found.append(exp.Case(ifs=[exp.If(this=exp.GT(this=at, expression=_now()), true=at.copy())]))
         return found
 
-    def _compile(self, node: Expr) -> exp.Expression:
+    def _compile(self, node: Expr) -> exp.Expr:
         match node:
             case Lit():
                 return literal(node)
@@ -112,13 +112,13 @@ class Compiler:
                 raise AssertionError("flags are resolved when a journey is flattened")
         return self._function(node)
 
-    def _binary(self, op: str, left: Expr, right: Expr) -> exp.Expression:
+    def _binary(self, op: str, left: Expr, right: Expr) -> exp.Expr:
         a, b = self._compile(left), self._compile(right)
         if op in ("and", "or"):
             return _junction(op, a, b)
         return exp.paren(_OPERATORS[op](this=a, expression=b), copy=False)
 
-    def _function(self, node: Expr) -> exp.Expression:
+    def _function(self, node: Expr) -> exp.Expr:
         match node:
             case Agg(fn=fn):
                 name = term_name(node)
@@ -139,15 +139,15 @@ class Compiler:
                 return exp.paren(exp.LTE(this=shifted(self._compile(arg), seconds), expression=_now()), copy=False)
         raise AssertionError(f"no SQL for {node!r}")
 
-    def _event_is(self, name: str, where: Expr | None) -> exp.Expression:
+    def _event_is(self, name: str, where: Expr | None) -> exp.Expr:
         if self._events is not None and name not in self._events:
             return exp.false()
-        parts: list[exp.Expression] = [exp.EQ(this=column("name", ROW), expression=text(name))]
+        parts: list[exp.Expr] = [exp.EQ(this=column("name", ROW), expression=text(name))]
         if where is not None:
             parts.append(self._compile(where))
         return exp.Coalesce(this=exp.paren(all_of(parts)), expressions=[exp.false()])
 
-    def over_events(self, tree: Expr) -> exp.Expression:
+    def over_events(self, tree: Expr) -> exp.Expr:
         """A ``where`` over rows of the table ``event`` (alias ``e``)."""
         before, self._properties_of = self._properties_of, ("e", "p_")
         try:
@@ -156,7 +156,7 @@ class Compiler:
             self._properties_of = before
 
 
-def _junction(op: str, a: exp.Expression, b: exp.Expression) -> exp.Expression:
+def _junction(op: str, a: exp.Expr, b: exp.Expr) -> exp.Expr:
     absorbing = op == "or"
     for one, other in ((a, b), (b, a)):
         if isinstance(one, exp.Boolean):
@@ -171,11 +171,11 @@ _OPERATORS: dict[str, type[exp.Binary]] = {
 }  # fmt: skip
 
 
-def _now() -> exp.Expression:
+def _now() -> exp.Expr:
     return column("now", ROW)
 
 
-def literal(node: Lit) -> exp.Expression:
+def literal(node: Lit) -> exp.Expr:
     """A literal of the language as SQL."""
     if node.text is None:
         return exp.Null()
@@ -189,21 +189,21 @@ def literal(node: Lit) -> exp.Expression:
     return sql(node.text).copy()
 
 
-def shifted(instant: exp.Expression, seconds: int) -> exp.Expression:
+def shifted(instant: exp.Expr, seconds: int) -> exp.Expr:
     """``instant`` + ``seconds``."""
     return exp.paren(exp.Add(this=instant, expression=exp.func("to_seconds", exp.Literal.number(seconds))))
 
 
-def bucket(salt: exp.Expression, unit: exp.Expression) -> exp.Expression:
+def bucket(salt: exp.Expr, unit: exp.Expr) -> exp.Expr:
     """``ids.bucket`` in SQL: the first 8 bytes of MD5 of 'salt:unit', little endian, modulo 10,000."""
     seed = exp.DPipe(this=exp.DPipe(this=salt, expression=text(":")), expression=exp.cast(unit, "varchar"))
     hashed = exp.func("md5_number_upper", seed)
     return exp.cast(exp.Mod(this=hashed, expression=exp.Literal.number(BUCKETS)), "integer")
 
 
-def aggregate(agg: Agg, compiler: Compiler) -> tuple[exp.Expression, exp.Expression | None]:
+def aggregate(agg: Agg, compiler: Compiler) -> tuple[exp.Expr, exp.Expr | None]:
     """(value, boundary) of an aggregate, over ``event e`` joined to the wave's persons ``w``."""
-    where: list[exp.Expression] = [exp.EQ(this=column("name", "e"), expression=text(agg.event))]
+    where: list[exp.Expr] = [exp.EQ(this=column("name", "e"), expression=text(agg.event))]
     if agg.where is not None:
         where.append(compiler.over_events(agg.where))
     boundary = None
@@ -213,12 +213,12 @@ def aggregate(agg: Agg, compiler: Compiler) -> tuple[exp.Expression, exp.Express
         where.append(exp.GT(this=leaves.copy(), expression=column("now", "w")))
         boundary = _filtered(exp.Min(this=leaves.copy()), where)
     subject = column(f"p_{agg.prop}", "e") if agg.prop else at
-    functions: dict[str, exp.Expression] = {
+    functions: dict[str, exp.Expr] = {
         "count": exp.Count(this=exp.Star()), "sum": exp.Sum(this=subject), "min": exp.Min(this=subject),
         "max": exp.Max(this=subject), "last_at": exp.Max(this=at.copy()), "first_at": exp.Min(this=at.copy()),
     }  # fmt: skip
     return _filtered(functions[agg.fn], where), boundary
 
 
-def _filtered(function: exp.Expression, where: list[exp.Expression]) -> exp.Expression:
+def _filtered(function: exp.Expr, where: list[exp.Expr]) -> exp.Expr:
     return exp.Filter(this=function.copy(), expression=exp.Where(this=all_of(where)))

@@ -20,7 +20,7 @@ from sqlglot import exp
 from cadenza.errors import CadenzaError
 
 DIALECT = "duckdb"
-Part = exp.Expression | Sequence[exp.Expression]
+Part = exp.Expr | Sequence[exp.Expr]
 
 _SLOT = "slot_"
 _MARK = "placed_here_"
@@ -55,7 +55,7 @@ class Script:
 
     def __init__(self, room: str, text: str) -> None:
         self.room = room
-        self._trees: dict[str, exp.Expression] = {}
+        self._trees: dict[str, exp.Expr] = {}
         self._purposes: dict[str, str] = {}
         self._plain: dict[tuple[str, tuple[tuple[str, str], ...]], Step] = {}
         self._rendered: dict[tuple[str, tuple[tuple[str, str], ...]], _Rendered | None] = {}
@@ -73,15 +73,15 @@ class Script:
     def names(self) -> tuple[str, ...]:
         return tuple(self._trees)
 
-    def query(self, name: str) -> exp.Expression:
+    def query(self, name: str) -> exp.Expr:
         """A template that is a query without placeholders, to fill a slot of another."""
         return self._trees[name].copy()
 
-    def text(self, name: str, **parts: Part) -> str:
+    def text(self, name: str, /, **parts: Part) -> str:
         """A query's SQL, with its placeholders replaced."""
         return self.step(name, **parts).sql
 
-    def step(self, name: str, tables: dict[str, str] | None = None, **parts: Part) -> Step:
+    def step(self, name: str, tables: dict[str, str] | None = None, /, **parts: Part) -> Step:
         """The template with its placeholders replaced and ``tables`` renamed. Raises StepError when a
         placeholder is left or unknown."""
         key = (name, tuple(tables.items()) if tables else ())
@@ -115,7 +115,7 @@ class Script:
     def _joined(self, name: str, rendered: _Rendered, parts: dict[str, Part]) -> Step:
         texts, reads = {}, set(rendered.reads)
         for key, part in parts.items():
-            items = [part] if isinstance(part, exp.Expression) else part
+            items = [part] if isinstance(part, exp.Expr) else part
             texts[key] = ", ".join(item.sql(dialect=DIALECT) for item in items)
             reads |= {table.name for item in items for table in item.find_all(exp.Table)}
         joined = "".join(text_ + texts[key] for text_, key in zip(rendered.texts, rendered.names, strict=False))
@@ -141,10 +141,10 @@ class Script:
 
 def _absent(parts: dict[str, Part]) -> bool:
     """Whether some part is an empty list, which takes a comma of its template with it."""
-    return any(not isinstance(part, exp.Expression) and not part for part in parts.values())
+    return any(not isinstance(part, exp.Expr) and not part for part in parts.values())
 
 
-def _rename(tree: exp.Expression, tables: dict[str, str]) -> None:
+def _rename(tree: exp.Expr, tables: dict[str, str]) -> None:
     for table in tree.find_all(exp.Table):
         if table.name in tables:
             table.set("this", exp.to_identifier(tables[table.name]))
@@ -155,40 +155,40 @@ def _rename(tree: exp.Expression, tables: dict[str, str]) -> None:
 
 def _fill(table: exp.Table, part: Part) -> None:
     """A table slot takes a query; a joined one (``JOIN slot_x ON TRUE``) takes a list of joins."""
-    if isinstance(part, exp.Expression):
+    if isinstance(part, exp.Expr):
         table.replace(exp.Subquery(this=part.copy(), alias=exp.TableAlias(this=exp.to_identifier(table.alias))))
         return
     join = table.parent
     if not isinstance(join, exp.Join) or join.parent is None:
         raise StepError(f"slot '{table.name}' is not joined, so it takes a query.")
-    owner, key = join.parent, join.arg_key
-    items: list[exp.Expression] = []
+    owner, key = join.parent, join.arg_key or ""
+    items: list[exp.Expr] = []
     for item in owner.args[key]:
         items.extend(p.copy() for p in part) if item is join else items.append(item)
     owner.set(key, items)
 
 
-def _replace(node: exp.Expression, part: Part) -> None:
-    if isinstance(part, exp.Expression):
+def _replace(node: exp.Expr, part: Part) -> None:
+    if isinstance(part, exp.Expr):
         node.replace(part.copy())
         return
     node = _spot(node)
-    parent, key = node.parent, node.arg_key
-    if parent is None or not isinstance(parent.args.get(key or ""), list):
+    parent, key = node.parent, node.arg_key or ""
+    if parent is None or not isinstance(parent.args.get(key), list):
         raise StepError(f"placeholder ':{node.name}' is not in a list, so it takes one part.")
-    items: list[exp.Expression] = []
+    items: list[exp.Expr] = []
     for item in parent.args[key]:
         items.extend(p.copy() for p in part) if item is node else items.append(item)
     parent.set(key, items)
 
 
-def _spot(node: exp.Expression) -> exp.Expression:
+def _spot(node: exp.Expr) -> exp.Expr:
     """What a list takes the place of: VALUES :rows parses as one row that holds the placeholder."""
     within = node.parent
     return within if isinstance(within, exp.Tuple) and isinstance(within.parent, exp.Values) else node
 
 
-def written(tree: exp.Expression) -> str:
+def written(tree: exp.Expr) -> str:
     """The table a statement writes."""
     target = tree.this
     if isinstance(target, exp.Schema):
@@ -196,7 +196,7 @@ def written(tree: exp.Expression) -> str:
     return target.name if isinstance(target, exp.Table) else ""
 
 
-def read(tree: exp.Expression) -> frozenset[str]:
+def read(tree: exp.Expr) -> frozenset[str]:
     """The tables a statement reads (not its CTEs; what it writes only if it also reads it)."""
     ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
     target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
@@ -204,44 +204,51 @@ def read(tree: exp.Expression) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4096)
-def sql(text: str) -> exp.Expression:
+def sql(text: str) -> exp.Expr:
     """A scalar SQL expression as a tree (cached; copied where it is placed)."""
     return sqlglot.parse_one(text, dialect=DIALECT)
+
+
+def query(text: str) -> exp.Select | exp.SetOperation:
+    """A SELECT (or a UNION) as a tree of its own."""
+    tree = sql(text).copy()
+    assert isinstance(tree, exp.Select | exp.SetOperation)
+    return tree
 
 
 def column(name: str, table: str | None = None) -> exp.Column:
     return exp.column(exp.to_identifier(name, quoted=True), table=table)
 
 
-def text(value: str | None) -> exp.Expression:
+def text(value: str | None) -> exp.Expr:
     return exp.Literal.string(value) if value is not None else exp.Null()
 
 
-def number(value: int) -> exp.Expression:
+def number(value: int) -> exp.Expr:
     return exp.Literal.number(value) if value >= 0 else exp.Neg(this=exp.Literal.number(-value))
 
 
-def instant(micros_iso: str) -> exp.Expression:
+def instant(micros_iso: str) -> exp.Expr:
     """A TIMESTAMP literal (naive UTC)."""
     return exp.cast(exp.Literal.string(micros_iso), "timestamp", dialect=DIALECT)
 
 
-def alias(tree: exp.Expression, name: str) -> exp.Expression:
+def alias(tree: exp.Expr, name: str) -> exp.Expr:
     return exp.alias_(tree.copy(), exp.to_identifier(name, quoted=True))
 
 
-def all_of(parts: Iterable[exp.Expression]) -> exp.Expression:
+def all_of(parts: Iterable[exp.Expr]) -> exp.Expr:
     items = list(parts)
     return exp.and_(*items) if items else exp.true()
 
 
-def any_of(parts: Iterable[exp.Expression]) -> exp.Expression:
+def any_of(parts: Iterable[exp.Expr]) -> exp.Expr:
     items = list(parts)
     return exp.or_(*items) if items else exp.false()
 
 
-def case_on(subject: exp.Expression, arms: Sequence[tuple[exp.Expression, exp.Expression]],
-            otherwise: exp.Expression) -> exp.Expression:  # fmt: skip
+def case_on(subject: exp.Expr, arms: Sequence[tuple[exp.Expr, exp.Expr]],
+            otherwise: exp.Expr) -> exp.Expr:  # fmt: skip
     """CASE subject WHEN .. THEN .. ELSE .. END; without arms just ``otherwise``."""
     if not arms:
         return otherwise

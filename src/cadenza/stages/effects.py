@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from cadenza.sql.columns import consent_column
 from cadenza.sql.program import Program
-from cadenza.sql.step import Script, Step, case_on, column, sql, text
+from cadenza.sql.step import Script, Step, case_on, column, query, sql, text
 
 _SCRIPT = Script.beside(__file__, "effects")
 
@@ -35,7 +35,7 @@ def _messages(program: Program, templates: frozenset[str]) -> Step:
         arms.append((text(name), context))
     joins = []
     if entry:
-        payload = sql(_PAYLOAD).copy().subquery("v")
+        payload = query(_PAYLOAD).subquery("v")
         joins = [exp.Join(this=payload, side="LEFT", on=sql("v.offset_ = d.entry_offset").copy())]
     return _SCRIPT.step("message", context=case_on(column("template", "d"), arms, text("{}")), entry=joins)
 
@@ -47,7 +47,7 @@ def template_traits(program: Program, sends: Sends) -> frozenset[str]:
     return frozenset(v[0] for name in names for v in program.variables[name] if v[0] in known)
 
 
-def _context(program: Program, name: str) -> tuple[exp.Expression, bool]:
+def _context(program: Program, name: str) -> tuple[exp.Expr, bool]:
     """(JSON of a template's variables, whether it shows properties of the entry's event)."""
     known = {t.name for t in program.project.traits}
     traits = sorted({v[0] for v in program.variables[name]} & known)

@@ -42,7 +42,7 @@ def _dotted(program: Program) -> tuple[list[str], list[str]]:
     return [p for p in unique if not p.startswith("traits.")], [p for p in unique if p.startswith("traits.")]
 
 
-def _json_paths(paths: Iterable[str]) -> exp.Expression:
+def _json_paths(paths: Iterable[str]) -> exp.Expr:
     quoted = ["$." + ".".join(f'"{part}"' for part in path.split(".")) for path in paths]
     return exp.Array(expressions=[text(path) for path in quoted])
 
@@ -58,7 +58,7 @@ _TYPED = {
 }  # fmt: skip
 
 
-def typed(value: exp.Expression, kind: str) -> exp.Expression:
+def typed(value: exp.Expr, kind: str) -> exp.Expr:
     """Text as a value of the language's type; what does not convert is NULL."""
     tree = sql(_TYPED[kind].format(v="v_")).copy()
     if isinstance(tree, exp.Column):
@@ -77,7 +77,7 @@ def queue(program: Program, carried: bool) -> list[Step]:
 def _queue(program: Program, carried: bool) -> list[Step]:
     elsewhere, traits = _dotted(program)
     names = list(program.schema.properties)
-    fixed: exp.Expression = exp.Array(expressions=[sql(f'x.b."{name}"').copy() for name in _NAMED])
+    fixed: exp.Expr = exp.Array(expressions=[sql(f'x.b."{name}"').copy() for name in _NAMED])
     if elsewhere:
         fixed = exp.func("list_concat", fixed, _texts(sql("x.body"), elsewhere))
     columns = [
@@ -92,7 +92,7 @@ def _queue(program: Program, carried: bool) -> list[Step]:
     return [*steps, queue_]
 
 
-def _texts(document: exp.Expression, paths: list[str]) -> exp.Expression:
+def _texts(document: exp.Expr, paths: list[str]) -> exp.Expr:
     """The texts at the paths of a JSON document, as a list; NULL without a document."""
     if not paths:
         return sql("CAST([] AS VARCHAR[])")
@@ -150,7 +150,7 @@ def _append(program: Program, outcomes: bool) -> list[Step]:
     return [*steps, _SCRIPT.step("outcome")] if outcomes else steps
 
 
-def passive(owners: exp.Expression) -> list[Step]:
+def passive(owners: exp.Expr) -> list[Step]:
     """Records that nothing reacts to, appended at the end of a tick with the persons known by then."""
     return [_SCRIPT.step("passive_ready"), _SCRIPT.step("passive_person", owners=owners), _SCRIPT.step("passive_done")]
 

@@ -9,7 +9,7 @@ from cadenza.definitions.kinds import Policy
 from cadenza.sql.columns import consent_column
 from cadenza.sql.expression import Compiler, Needs, bucket
 from cadenza.sql.program import Program
-from cadenza.sql.step import Script, Step, alias, all_of, any_of, case_on, column, number, sql, text
+from cadenza.sql.step import Script, Step, alias, all_of, any_of, case_on, column, number, query, sql, text
 
 _SCRIPT = Script.beside(__file__, "governance")
 
@@ -28,7 +28,7 @@ def suppress_journeys(policy: Policy) -> frozenset[str]:
     return frozenset(node.name for rule in policy.suppress for node in walk(rule.when) if isinstance(node, InJourney))
 
 
-def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: list[exp.Expression],
+def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: list[exp.Expr],
              columns: tuple[str, ...]) -> list[Step]:  # fmt: skip
     """Gate, quiet hours, caps, and the verdict of each candidate.
 
@@ -74,7 +74,7 @@ def _gate(program: Program, templates: frozenset[str], events: frozenset[str], j
     consented = case_on(
         by_template, [(text(t.name), column(consent_column(t.purpose, t.channel), "c")) for t in used], exp.false()
     )
-    arm: exp.Expression = text("treated")
+    arm: exp.Expr = text("treated")
     if policy.holdout:
         drawn = exp.LT(
             this=bucket(text(policy.holdout.name), column("pid", "d")), expression=number(policy.holdout.share_bp)
@@ -88,7 +88,7 @@ def _gate(program: Program, templates: frozenset[str], events: frozenset[str], j
     )  # fmt: skip
 
 
-def _suppress_rule(program: Program, events: frozenset[str]) -> exp.Expression:
+def _suppress_rule(program: Program, events: frozenset[str]) -> exp.Expr:
     """The name of the first suppress rule that is TRUE or unknown."""
     compiler = Compiler(program.schema, Needs(), events)
     ifs = [
@@ -98,23 +98,23 @@ def _suppress_rule(program: Program, events: frozenset[str]) -> exp.Expression:
     return exp.Case(ifs=ifs) if ifs else sql("CAST(NULL AS VARCHAR)")
 
 
-def _row(journeys: tuple[str, ...]) -> exp.Expression:
+def _row(journeys: tuple[str, ...]) -> exp.Expr:
     """The wave's row, with journeys as they are after this item."""
     if not journeys:
         return sql("SELECT * FROM w_ctx")
     after = [alias(sql(f'coalesce(a."{name}", FALSE)'), name) for name in journeys]
     excluded = ", ".join(f'"{name}"' for name in journeys)
-    tree = sql(f"SELECT c.* EXCLUDE ({excluded}) FROM w_ctx AS c LEFT JOIN w_live_after AS a ON a.pid = c.pid").copy()
+    tree = query(f"SELECT c.* EXCLUDE ({excluded}) FROM w_ctx AS c LEFT JOIN w_live_after AS a ON a.pid = c.pid")
     return tree.select(*after, dialect="duckdb")
 
 
-def _zone(program: Program) -> exp.Expression:
+def _zone(program: Program) -> exp.Expr:
     policy = program.project.policy
     traits = {t.name for t in program.project.traits}
     own = column(f"t_{policy.time_zone_trait}", "c") if policy.time_zone_trait in traits else exp.Null()
     if policy.missing_time_zone == "drop":
         return exp.cast(own, "varchar", dialect="duckdb")
-    known = exp.In(this=own.copy(), query=sql("SELECT tz FROM tz_rule").copy().subquery())
+    known = exp.In(this=own.copy(), query=query("SELECT tz FROM tz_rule").subquery())
     return exp.Case(ifs=[exp.If(this=known, true=own)], default=text(policy.missing_time_zone))
 
 

@@ -54,7 +54,7 @@ def _sources(identifiers: tuple[Identifier, ...]) -> list[tuple[str, str, bool]]
     return [*declared, ("user_id", _PREVIOUS, True), ("anonymous_id", _PREVIOUS, True), (_PERSON, _PERSON, False)]
 
 
-def _usable(program: Program) -> exp.Expression:
+def _usable(program: Program) -> exp.Expr:
     value = column("value", "i")
     common = exp.In(this=exp.Lower(this=value.copy()), expressions=[text(b) for b in BLOCKED])
     filler = exp.func("regexp_full_match", value.copy(), text("0+|-+"))
@@ -71,7 +71,7 @@ def _usable(program: Program) -> exp.Expression:
     return any_of([exp.EQ(this=column("type", "i"), expression=text(_PERSON)), exp.Not(this=exp.paren(barred))])
 
 
-def owners(outcomes: bool) -> exp.Expression:
+def owners(outcomes: bool) -> exp.Expr:
     """The query of queued identifiers and who holds them; ``outcomes``: some records name a person by number."""
     return _SCRIPT.query("owners_outcomes" if outcomes else "owners")
 
@@ -130,7 +130,7 @@ def _merge(program: Program) -> list[Step]:
         steps += _merge_memberships(program)
     else:
         steps += _merge_profile(program)
-    steps += [_SCRIPT.step("merge_rows", tables={"merged_table": t}) for t in MERGED_TABLES]
+    steps += [_SCRIPT.step("merge_rows", {"merged_table": t}) for t in MERGED_TABLES]
     return [*steps, _SCRIPT.step("unprofile"), _SCRIPT.step("w_conflict"), _SCRIPT.step("end_conflict"),
             _SCRIPT.step("stop_conflict")]  # fmt: skip
 

@@ -150,8 +150,8 @@ def _decisions(version: Version, tree: Tree) -> Iterable[Expr]:
                 yield from _decisions(version, arm)
 
 
-def _per_journey(program: Program, jids: Iterable[int], subject: exp.Expression, of: Callable[[Version], exp.Expression],
-                 otherwise: exp.Expression) -> exp.Expression:  # fmt: skip
+def _per_journey(program: Program, jids: Iterable[int], subject: exp.Expr, of: Callable[[Version], exp.Expr],
+                 otherwise: exp.Expr) -> exp.Expr:  # fmt: skip
     """CASE subject WHEN jid THEN ... for the journeys whose SQL differs from ``otherwise``."""
     arms = []
     for jid in sorted(jids):
@@ -194,7 +194,7 @@ def _candidates(program: Program, jids: frozenset[int], changed: frozenset[tuple
     compiler = _compiler(program, events)
     subject = column("jid", "t")
 
-    def given(tree: Expr | None, otherwise: exp.Expression) -> exp.Expression:
+    def given(tree: Expr | None, otherwise: exp.Expr) -> exp.Expr:
         return compiler.condition(tree) if tree is not None else otherwise
 
     parts = {
@@ -218,11 +218,11 @@ def _candidates(program: Program, jids: frozenset[int], changed: frozenset[tuple
     return _SCRIPT.step("w_cand", changed=any_of(tests), **parts)
 
 
-def _true(tree: exp.Expression) -> exp.Expression:
+def _true(tree: exp.Expr) -> exp.Expr:
     return tree if isinstance(tree, exp.Boolean) else exp.Coalesce(this=tree, expressions=[exp.false()])
 
 
-def _key(program: Program, version: Version, compiler: Compiler) -> exp.Expression:
+def _key(program: Program, version: Version, compiler: Compiler) -> exp.Expr:
     key = version.journey.entry.key
     if key is None:
         return sql("CAST(NULL AS VARCHAR)")
@@ -271,7 +271,7 @@ def record_entries(verdicts: frozenset[str], held: bool) -> list[Step]:
     return steps
 
 
-def _share() -> exp.Expression:
+def _share() -> exp.Expr:
     return bucket(column("holdout", "k"), column("pid", "k"))
 
 
@@ -333,7 +333,7 @@ def may_send(program: Program, taken: Ways) -> bool:
     return False
 
 
-def _matched(program: Program, frontier: Frontier, compiler: Compiler) -> exp.Expression:
+def _matched(program: Program, frontier: Frontier, compiler: Compiler) -> exp.Expr:
     arms = []
     for jid, step in sorted(frontier):
         stop: Stop = program.versions[jid].graph.stops[step]
@@ -343,7 +343,7 @@ def _matched(program: Program, frontier: Frontier, compiler: Compiler) -> exp.Ex
     return case_on(sql(f"s.jid * {RESUMES} + s.step"), arms, exp.false())
 
 
-def _hop_case(program: Program, resumes: frozenset[int], compiler: Compiler) -> exp.Expression:
+def _hop_case(program: Program, resumes: frozenset[int], compiler: Compiler) -> exp.Expr:
     arms = []
     for resume in sorted(resumes):
         version = program.versions[resume // RESUMES]
@@ -353,11 +353,11 @@ def _hop_case(program: Program, resumes: frozenset[int], compiler: Compiler) -> 
     return case_on(column("resume", "b"), arms, sql("CAST(NULL AS INTEGER)"))
 
 
-def _drawn() -> exp.Expression:
+def _drawn() -> exp.Expr:
     return bucket(column("split", "y"), column("pid", "g"))
 
 
-def _hop(tree: Tree, compiler: Compiler, split: str | None) -> exp.Expression:
+def _hop(tree: Tree, compiler: Compiler, split: str | None) -> exp.Expr:
     """``split``: the one of this walk, which is drawn already."""
     match tree:
         case Leaf(hop):

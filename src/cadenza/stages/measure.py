@@ -32,7 +32,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     before: datetime
 
 
-def condition(project: Project, where: Expr | None) -> exp.Expression:
+def condition(project: Project, where: Expr | None) -> exp.Expr:
     """A ``where`` over rows of the table ``event`` under the alias ``e``; TRUE when there is none."""
     if where is None:
         return exp.true()
@@ -73,7 +73,7 @@ def _units(project: Project, metric: Metric, holdout: str, span: Span) -> str:
     ).sql
 
 
-def _signed(project: Project, metric: Metric, refunds: list[str]) -> exp.Expression:
+def _signed(project: Project, metric: Metric, refunds: list[str]) -> exp.Expr:
     summed = metric.kind == "sum" and metric.property is not None
     size = _property(project, str(metric.property)) if summed else step.number(1)
     if not refunds:
@@ -82,7 +82,7 @@ def _signed(project: Project, metric: Metric, refunds: list[str]) -> exp.Express
     return exp.Case().when(refunded, exp.Neg(this=exp.paren(size.copy()))).else_(size)
 
 
-def _property(project: Project, name: str) -> exp.Expression:
+def _property(project: Project, name: str) -> exp.Expr:
     """The amount under a property: its typed column when a contract declares it, else out of the JSON."""
     if any(name in c.properties and c.properties[name].type in _SCALARS for c in project.contracts):
         return exp.TryCast(this=step.column(f"p_{name}", "e"), to=exp.DataType.build(_AMOUNT))

@@ -73,7 +73,7 @@ def _row(program: Program, shape: Row, typed) -> list[Step]:
     needs = Needs()
     needs.terms = {term_name(a): a for a in sorted(shape.terms, key=term_name)}
     compiler = Compiler(schema, needs)
-    stored: dict[str, exp.Expression] = {}
+    stored: dict[str, exp.Expr] = {}
     if shape.recompute:
         stored = {name: compiler.stored_value(tree) for name, tree in schema.values.items()}
     _sent_traits(program, shape, typed, steps, columns, joins)
@@ -123,7 +123,7 @@ def _sent_traits(program, shape, typed, steps, columns, joins) -> None:
     columns += [alias(column(f"t_{n}", "p"), f"t_{n}") for n in names if n in shape.traits or shape.recompute]
 
 
-def _segments(program: Program, shape: Row, compiler: Compiler) -> list[exp.Expression]:
+def _segments(program: Program, shape: Row, compiler: Compiler) -> list[exp.Expr]:
     if not shape.segments:
         return [alias(column(f"s_{n}", "c"), f"n_{n}") for n in program.schema.segments]
     columns = [
@@ -174,7 +174,7 @@ def _suppressions(program, shape, steps, columns, joins) -> None:
 def _terms(terms: dict[str, Agg], compiler: Compiler, steps, columns, joins) -> None:
     if not terms:
         return
-    values: list[exp.Expression] = []
+    values: list[exp.Expr] = []
     names: list[str] = []
     for name, agg in list(terms.items()):
         value, boundary = aggregate(agg, compiler)
@@ -189,7 +189,7 @@ def _terms(terms: dict[str, Agg], compiler: Compiler, steps, columns, joins) -> 
     joins.append(_left_join("w_terms", "a", "a.pid = w.pid"))
 
 
-def journey_columns(program: Program, journeys: frozenset[str], row_alias: str) -> list[exp.Expression]:
+def journey_columns(program: Program, journeys: frozenset[str], row_alias: str) -> list[exp.Expr]:
     """One boolean per journey: whether any of the grouped rows belongs to a version of it."""
     found = []
     for name in sorted(journeys):
@@ -242,7 +242,7 @@ def _write_back(program: Program, shape: Row, fresh: bool, known: bool, changed:
     return steps
 
 
-def membership_changed(program: Program) -> exp.Expression:
+def membership_changed(program: Program) -> exp.Expr:
     """Whether any membership of a wave's row changed."""
     return any_of(
         exp.NEQ(this=column(f"n_{n}", "c"), expression=column(f"s_{n}", "c")) for n in program.schema.segments

@@ -10,7 +10,7 @@ from cadenza.sql.step import Script, Step, any_of, column, sql, text
 _SCRIPT = Script.beside(__file__, "segments")
 
 
-def change(segment: str, entered: bool) -> exp.Expression:
+def change(segment: str, entered: bool) -> exp.Expr:
     """Whether the row ``c`` entered (or left) a segment at this item."""
     now, before = column(f"n_{segment}", "c"), column(f"s_{segment}", "c")
     return exp.and_(now, exp.not_(before)) if entered else exp.and_(before, exp.not_(now))

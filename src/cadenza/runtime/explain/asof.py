@@ -65,7 +65,7 @@ class _Row:
 
     def columns(
         self, project: Project, needs: Needs, trees: Sequence[Expr], compiler: Compiler
-    ) -> list[tuple[str, exp.Expression]]:
+    ) -> list[tuple[str, exp.Expr]]:
         """(name, tree) of everything the compiled expressions read."""
         terms = {name: aggregate(agg, compiler)[0] for name, agg in sorted(needs.terms.items())}
         segments = sorted({n.name for tree in trees for n in walk(tree) if isinstance(n, InSegment)})
@@ -92,14 +92,14 @@ class _Row:
             (f"e_{name}", self._item("property", value=column(f"p_{name}", "e"))) for name in sorted(needs.properties)
         ]
 
-    def _trait(self, project: Project, name: str) -> exp.Expression:
+    def _trait(self, project: Project, name: str) -> exp.Expr:
         sent = self._part("trait", pid=self._pid, called=text(name), now=self._now, through=self._through)
         return exp.TryCast(this=sent, to=exp.DataType.build(SQL_TYPE[project.trait(name).type], dialect=step.DIALECT))
 
-    def _item(self, query: str, **parts: step.Part) -> exp.Expression:
+    def _item(self, query: str, **parts: step.Part) -> exp.Expr:
         if self._moment.item is None:
             return exp.Null()
         return self._part(query, item=number(self._moment.item), **parts)
 
-    def _part(self, query: str, **parts: step.Part) -> exp.Expression:
+    def _part(self, query: str, **parts: step.Part) -> exp.Expr:
         return step.sql(_SCRIPT.step(query, **parts).sql).copy()

@@ -27,14 +27,14 @@ _SCRIPT = step.Script.beside(__file__, "explain")
 Rows = list[tuple[Any, ...]]
 
 
-def passages(engine: Engine, pid: int, chosen: exp.Expression) -> tuple[PassageView, ...]:
+def passages(engine: Engine, pid: int, chosen: exp.Expr) -> tuple[PassageView, ...]:
     """Every enrollment of a person, oldest first. ``chosen``: a condition on ``journey_version`` (alias ``v``)."""
     rows = engine.query(_SCRIPT.step("passages", pid=number(pid), chosen=chosen).sql)
     story = _Story(engine, pid) if rows else None
     return tuple(story.passage(row) for row in rows) if story else ()
 
 
-def refusals(engine: Engine, pid: int, chosen: exp.Expression) -> tuple[RefusalView, ...]:
+def refusals(engine: Engine, pid: int, chosen: exp.Expr) -> tuple[RefusalView, ...]:
     """Every refusal of a person as a candidate, oldest first."""
     return tuple(
         RefusalView(
