@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cadenza.runtime.wave import Found, Wave
+from cadenza.runtime.wave import Wave
 from cadenza.workspace import Workspace
 from tests.docs import pages
 from tests.docs.played import write_files
@@ -23,12 +23,12 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     taken: Seen = []
     run = Wave.run
 
-    def watched(self: Wave, number: int, *, records: bool) -> Found | None:
-        found = run(self, number, records=records)
-        if found is not None:
+    def watched(self: Wave, number: int, **present: bool) -> datetime | None:
+        at = run(self, number, **present)
+        if not present["alone"]:
             rows = self._engine.query("SELECT lane, timer_at, record_at FROM w_next")
             taken.append({lane: ("timer", timer) if timer else ("record", record) for lane, timer, record in rows})
-        return found
+        return at
 
     monkeypatch.setattr(Wave, "run", watched)
     return taken
