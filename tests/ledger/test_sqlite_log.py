@@ -192,7 +192,7 @@ def test_a_failed_write_leaves_nothing_behind(place, monkeypatch):
     log = SqliteLog.open(place)
     log.append([new("a")], NOW)
 
-    def fail(tally: object) -> None:
+    def fail(tally: object, now: int) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(log, "_write_tally", fail)
@@ -211,7 +211,7 @@ def test_a_failed_write_leaves_nothing_behind(place, monkeypatch):
 
 def test_a_first_write_that_fails_does_not_spoil_the_index(place, monkeypatch):
     log = SqliteLog.open(place)
-    monkeypatch.setattr(log, "_write_tally", lambda tally: 1 / 0)
+    monkeypatch.setattr(log, "_write_tally", lambda tally, now: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         log.append([new("order-1")], NOW)
     monkeypatch.undo()

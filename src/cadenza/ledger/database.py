@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +16,12 @@ _CACHE_KIB = 65_536
 """With the default of 2 MB the index of message ids is read from the file again in every commit."""
 
 
-def open_database(path: Path, application_id: int, version: int, schema: str) -> sqlite3.Connection:
+def open_database(
+    path: Path, application_id: int, version: int, schema: str, migrations: Sequence[str] = ()
+) -> sqlite3.Connection:
     """A connection to ``path`` in WAL mode with synchronous=FULL; creates the file and its schema.
+
+    ``migrations`` lead an older file here, one for each version from 1 on: the first makes version 2 of version 1.
 
     Raises LedgerError when the file is not ours, is newer than this program, or cannot be opened.
     """
@@ -30,30 +34,38 @@ def open_database(path: Path, application_id: int, version: int, schema: str) ->
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             connection.execute("PRAGMA journal_size_limit = 67108864")
-            _prepare(connection, path, application_id, version, schema)
+            _prepare(connection, path, application_id, version, schema, migrations)
         except BaseException:
             connection.close()
             raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, application_id: int, version: int, schema: str) -> None:
-    """Create the schema once; several processes may try at the same time."""
+def _prepare(
+    connection: sqlite3.Connection,
+    path: Path,
+    application_id: int,
+    version: int,
+    schema: str,
+    migrations: Sequence[str],
+) -> None:
+    """Create the schema once, or migrate it; several processes may try at the same time."""
     with transaction(connection):
         found_id = connection.execute("PRAGMA application_id").fetchone()[0]
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and found_id != application_id:
+        if tables and (found_id != application_id or found < 1):
             raise LedgerError("This file is not the ledger it should be.", where=str(path), remedy="Name another file.")
         if found > version:
             raise LedgerError(
                 f"The file has schema version {found}; this Cadenza knows {version}.",
                 where=str(path), remedy="Use the newer Cadenza that wrote it.",
             )  # fmt: skip
-        if tables:
+        if tables and found == version:
             return
-        for statement in filter(str.strip, schema.split(";")):
-            connection.execute(statement)
+        for script in migrations[found - 1 : version - 1] if tables else (schema,):
+            for statement in filter(str.strip, script.split(";")):
+                connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {application_id}")
         connection.execute(f"PRAGMA user_version = {version}")
 

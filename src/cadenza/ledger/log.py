@@ -3,43 +3,35 @@
 One append is one transaction (WAL, synchronous=FULL) that holds the records, what was quarantined, the
 tallies and the new head together, so no crash can make them disagree. Several processes may append to one
 file; ``recorded_at`` and ``offset`` are taken under the write lock and therefore strictly increase over all.
-
-**Same id, same payload?** A client that retries may stamp a new ``sentAt``, which moves the corrected
-``occurred_at``, and its context may name another attempt. So two calls with one message id are the same when they
-agree without ``occurred_at``, ``context`` and ``flags``. If they do not agree the second is a conflict: the first
-stays, the second goes to quarantine.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from bisect import bisect_right
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
-from itertools import accumulate, groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from cadenza.errors import LedgerError
 from cadenza.faults import fault
 from cadenza.ids import random_id
 from cadenza.ledger import block as blocks
-from cadenza.ledger.block import Block, Run
+from cadenza.ledger import quarantine, tally
+from cadenza.ledger.block import Block
 from cadenza.ledger.database import open_database, sqlite_errors, transaction
+from cadenza.ledger.incoming import Incoming, batches_of, same_payload
+from cadenza.ledger.quarantine import Quarantined, QuarantineTable, Readmission, Readmitted, StillRefused
 from cadenza.ledger.seen import SCHEMA as SEEN_SCHEMA
 from cadenza.ledger.seen import SeenIndex, modulus_from
+from cadenza.ledger.tally import Counts, Tallies, Tally
 from cadenza.ports.ledger import Appended, Batch, Head, NewRecord, Record, Refused
 
-VERSION = 1
+VERSION = 2
 _APPLICATION = 0x43444C47  # "CDLG"
 _CACHED_BLOCKS = 16
-MAX_ID = 100
-"""Characters of a message id."""
-_NOISE = ("occurred_at", "context", "flags")
 
 _SCHEMA = f"""
 CREATE TABLE block (first_offset INTEGER PRIMARY KEY, n INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
@@ -49,11 +41,9 @@ CREATE TABLE block (first_offset INTEGER PRIMARY KEY, n INTEGER NOT NULL, record
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), next_offset INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
     fence INTEGER NOT NULL, modulus INTEGER);
 INSERT INTO head VALUES (1, 1, 0, 0, NULL);
-CREATE TABLE tally (source TEXT, outcome TEXT, reason TEXT, n INTEGER NOT NULL, PRIMARY KEY (source, outcome, reason)) WITHOUT ROWID;
-CREATE TABLE quarantine (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL,
-    detail TEXT NOT NULL, message_id TEXT, body BLOB NOT NULL, digest BLOB UNIQUE);
-CREATE INDEX quarantine_by_reason ON quarantine (source, reason);
-{SEEN_SCHEMA}"""
+{tally.SCHEMA}{quarantine.SCHEMA}{tally.SCHEMA_2}{quarantine.SCHEMA_2}{SEEN_SCHEMA}"""
+_MIGRATIONS = (tally.FROM_1 + tally.SCHEMA_2 + quarantine.FROM_1 + quarantine.SCHEMA_2,)
+"""From each version to the next; version 1 had no tally by the minute, and its quarantine was a list."""
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,29 +52,6 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     stored: int
     first_offset: int
     verdicts: dict[int, Appended]
-
-
-class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
-    """A refused record as it is kept. ``at`` is when it came (µs)."""
-
-    id: int
-    at: int
-    source: str
-    reason: str
-    detail: str
-    message_id: str | None
-    body: bytes
-
-
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """Tallies since the log began. ``received = stored + duplicate + quarantined + rejected``, always:
-    they change in the transaction that stores what they count."""
-
-    received: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
-    rejected: int = 0
 
 
 class SqliteLog:
@@ -101,15 +68,17 @@ class SqliteLog:
         self._modulus = _modulus(connection)
         self._index: SeenIndex | None = None
         self._known_next = 0
+        self.tallies = Tallies(self._reading)
+        self.quarantined = QuarantineTable(self._reading, self._writing)
 
     @classmethod
     def open(cls, path: Path, writer: str = "main") -> SqliteLog:
         """Open or create the log. ``writer`` names this process in its records. Raises LedgerError."""
-        connection = open_database(path, _APPLICATION, VERSION, _SCHEMA)
+        connection = open_database(path, _APPLICATION, VERSION, _SCHEMA, _MIGRATIONS)
         reader = None
         try:
             with sqlite_errors(path):
-                reader = open_database(path, _APPLICATION, VERSION, _SCHEMA)
+                reader = open_database(path, _APPLICATION, VERSION, _SCHEMA, _MIGRATIONS)
                 return cls(path, writer, connection, reader)
         except BaseException:
             connection.close()
@@ -122,7 +91,7 @@ class SqliteLog:
     def append(self, records: Sequence[NewRecord], now: int) -> list[Appended]:
         """Append and wait for the disk. ``now`` in µs; a record with ``at`` is recorded then (raised where needed:
         times strictly increase). One answer per record, in order. Raises LedgerError; then nothing was appended."""
-        written = self.write(_batches(records), (), now)
+        written = self.write(batches_of(records), (), now)
         offset, answers = written.first_offset, []
         for index in range(len(records)):
             verdict = written.verdicts.get(index)
@@ -143,19 +112,68 @@ class SqliteLog:
     ) -> Written:  # fmt: skip
         """One transaction: append ``batches``, keep ``refused``, count ``rejected`` ((source, reason) -> how many,
         not kept). Durable when it returns. Raises LedgerError; then nothing of it happened."""
-        tally: Counter[tuple[str, str, str]] = Counter()
+
+        def account(new: Incoming, verdicts: Mapping[int, Appended], first_offset: int, counted: Tally) -> None:
+            told = {index: (new.record(index), verdict) for index, verdict in verdicts.items()}
+            sources = {index: (record.source, verdict) for index, (record, verdict) in told.items()}
+            tally.count(counted, batches, refused, sources, rejected or {})
+            conflicts = [
+                quarantine.conflict(r.source, r.message_id, r.body, r.kind, r.imported, verdict)
+                for r, verdict in told.values()
+                if verdict.status == "conflict"
+            ]
+            quarantine.keep(self._connection, [*refused, *conflicts], now, counted)
+
+        return self._append(lambda: batches, account, now)
+
+    def readmit(
+        self, accepted: Sequence[Readmission], refused: Sequence[StillRefused], now: int, who: str
+    ) -> list[Readmitted]:
+        """One transaction: records of quarantine go into the log as if they came now, those that are refused again stay
+        with their new reason. A record that left, or was corrected, since it was read is passed over: done twice, or by
+        two at once, it is done once. One answer per record, by id. Raises LedgerError; then nothing happened."""
+        items = {item.id: item for item in (*accepted, *refused)}
+        done = {id: Readmitted(id=id, status="passed over") for id in items}
+        here: dict[int, tuple[str, str]] = {}
+        taken: list[Readmission] = []
+
+        def batches() -> list[Batch]:
+            here.update(quarantine.current(self._connection, {id: item.revision for id, item in items.items()}))
+            taken.extend(sorted((item for item in accepted if item.id in here), key=lambda item: item.id))
+            return batches_of([
+                NewRecord(
+                    kind="call", source=item.source, message_id=item.message_id, body=item.body, at=item.at,
+                    imported=item.imported,
+                )
+                for item in taken
+            ])  # fmt: skip
+
+        def account(new: Incoming, verdicts: Mapping[int, Appended], first_offset: int, counted: Tally) -> None:
+            done.update((item.id, _again(item)) for item in refused if item.id in here)
+            for index, item in enumerate(taken):
+                stored_before = index - sum(other < index for other in verdicts)
+                done[item.id] = _readmitted(item.id, verdicts.get(index), first_offset + stored_before)
+            quarantine.settle(self._connection, [done[id] for id in here], here, now, who, counted)
+
+        self._append(batches, account, now)
+        return [done[id] for id in sorted(done)]
+
+    def _append(
+        self, batches: Callable[[], Sequence[Batch]], account: Callable[[Incoming, Mapping[int, Appended], int, Tally], None],
+        now: int,
+    ) -> Written:  # fmt: skip
+        """The transaction of every append. ``account`` adds to the tally, and keeps what it is about."""
+        counted: Tally = Counter()
         with self._lock, sqlite_errors(self._path):
             with transaction(self._connection):
                 next_offset, _, fence = self._head_row(self._connection)
                 seen = self._seen(next_offset)
-                new = _Incoming(batches, seen)
+                new = Incoming(batches(), seen)
                 verdicts = self._judge(new, seen, next_offset)
-                conflicts = [_conflict(new.record(i), v) for i, v in verdicts.items() if v.status == "conflict"]
-                _count(tally, new, refused, verdicts, rejected or {})
                 fresh = new.without(verdicts) if verdicts else new
                 self._insert(fresh, next_offset, fence, now)
-                self._keep_refused([*refused, *conflicts], now, tally)
-                self._write_tally(tally)
+                account(new, verdicts, next_offset, counted)
+                self._write_tally(counted, now)
                 written_parts = seen.write_full(next_offset - 1)
                 fault("log.before_commit")
             fault("log.after_commit")
@@ -174,7 +192,7 @@ class SqliteLog:
                 self._connection.execute("UPDATE head SET fence = max(fence, ?)", (now,))
                 return self._head_row(self._connection)[2]
 
-    def _insert(self, new: _Incoming, next_offset: int, fence: int, now: int) -> None:
+    def _insert(self, new: Incoming, next_offset: int, fence: int, now: int) -> None:
         """Write records as blocks, and the head."""
         if not new.keys:
             return
@@ -191,7 +209,7 @@ class SqliteLog:
 
     # --- duplicates -----------------------------------------------------------------------------
 
-    def _judge(self, new: _Incoming, seen: SeenIndex, next_offset: int) -> dict[int, Appended]:
+    def _judge(self, new: Incoming, seen: SeenIndex, next_offset: int) -> dict[int, Appended]:
         """Records that are not new, by index. May replace keys of new ones whose key is taken by another id."""
         if not new.keys:
             return {}
@@ -206,12 +224,12 @@ class SqliteLog:
             if first is None:
                 mine[new.keys[index]] = (next_offset + index - len(verdicts), record)
             else:
-                same = _same_payload(first[1], record)
+                same = same_payload(first[1], record)
                 verdicts[index] = Appended("duplicate" if same else "conflict", first[0])
         return verdicts
 
     def _first_of(
-        self, index: int, record: NewRecord, new: _Incoming, seen: SeenIndex,
+        self, index: int, record: NewRecord, new: Incoming, seen: SeenIndex,
         found: dict[int, int], mine: dict[int, tuple[int, NewRecord]],
     ) -> tuple[int, NewRecord | Record] | None:  # fmt: skip
         """The record that has this message id already, with its offset; None when it is new."""
@@ -261,20 +279,8 @@ class SqliteLog:
             self._known_next = next_offset
         return self._index
 
-    # --- tallies and quarantine ---------------------------------------------------------------
-
-    def _keep_refused(self, refused: Sequence[Refused], now: int, tally: Counter[tuple[str, str, str]]) -> None:
-        sql = "INSERT OR IGNORE INTO quarantine (at, source, reason, detail, message_id, body, digest) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        for item in refused:
-            row = (now, item.source, item.reason, item.detail, item.message_id, item.body, _digest(item))
-            if self._connection.execute(sql, row).rowcount:
-                tally[item.source, "quarantined", item.reason] += 1
-            else:
-                tally[item.source, "duplicate", ""] += 1
-
-    def _write_tally(self, tally: Counter[tuple[str, str, str]]) -> None:
-        sql = "INSERT INTO tally VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
-        self._connection.executemany(sql, [(*key, n) for key, n in tally.items() if n])
+    def _write_tally(self, counted: Tally, now: int) -> None:
+        tally.write(self._connection, counted, now)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -311,43 +317,26 @@ class SqliteLog:
 
     def stored_counts(self) -> Counts:
         """The tallies over all sources."""
-        with self._reading() as reader:
-            return Counts(**dict(reader.execute("SELECT outcome, sum(n) FROM tally GROUP BY outcome")))
+        return self.tallies.total()
 
     def source_counts(self) -> dict[str, Counts]:
         """The tallies of each source."""
-        with self._reading() as reader:
-            rows = reader.execute("SELECT source, outcome, sum(n) FROM tally GROUP BY source, outcome").fetchall()
-        found: dict[str, dict[str, int]] = {}
-        for source, outcome, n in rows:
-            found.setdefault(source, {})[outcome] = n
-        return {source: Counts(**outcomes) for source, outcomes in sorted(found.items())}
+        return self.tallies.by_source()
+
+    def rejected_counts(self) -> dict[tuple[str, str], int]:
+        """How many requests were refused without being kept, by (source, reason); the source is '' when unknown."""
+        return self.tallies.rejected()
 
     def quarantine_list(
         self, limit: int = 100, source: str | None = None, reason: str | None = None
     ) -> list[Quarantined]:
         """The newest quarantined records, newest first, of one source and reason if given."""
-        sql = (
-            "SELECT id, at, source, reason, detail, message_id, body FROM quarantine WHERE source = coalesce(?, source)"
-            " AND reason = coalesce(?, reason) ORDER BY id DESC LIMIT ?"
-        )
-        with self._reading() as reader:
-            rows = reader.execute(sql, (source, reason, limit)).fetchall()
-        return [
-            msgspec.convert(dict(zip(Quarantined.__struct_fields__, row, strict=True)), Quarantined) for row in rows
-        ]
+        return self.quarantined.list(limit, source, reason)
 
     def quarantine_counts(self) -> dict[tuple[str, str], int]:
-        """How many records are in quarantine, by (source, reason)."""
-        sql = "SELECT source, reason, count(*) FROM quarantine GROUP BY source, reason ORDER BY source, reason"
-        with self._reading() as reader:
-            return {(source, reason): n for source, reason, n in reader.execute(sql)}
-
-    def rejected_counts(self) -> dict[tuple[str, str], int]:
-        """How many requests were refused without being kept, by (source, reason); the source is '' when unknown."""
-        with self._reading() as reader:
-            rows = reader.execute("SELECT source, reason, n FROM tally WHERE outcome = 'rejected' ORDER BY 1, 2")
-            return {(source, reason): n for source, reason, n in rows}
+        """How many records are in quarantine, dropped ones included, by (source, reason)."""
+        counts = sorted(self.quarantined.counts(), key=lambda c: (c.source, c.reason))
+        return {(c.source, c.reason): n for c in counts if (n := c.resting + c.dropped)}
 
     def close(self) -> None:
         """Close the file; what was appended stays."""
@@ -357,6 +346,11 @@ class SqliteLog:
 
     def _reading(self) -> _Reading:
         return _Reading(self._reader, self._read_lock, self._path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, sqlite_errors(self._path), transaction(self._connection):
+            yield self._connection
 
     @staticmethod
     def _head_row(connection: sqlite3.Connection) -> tuple[int, int, int]:
@@ -381,118 +375,6 @@ class _Reading:
             self._lock.release()
 
 
-class _Incoming:
-    """The records of one write, as columns over all its batches."""
-
-    def __init__(self, batches: Sequence[Batch], seen: SeenIndex) -> None:
-        self.batches = batches
-        self.ids = [message_id.encode() for batch in batches for message_id in batch.ids]
-        self.bodies = [body for batch in batches for body in batch.bodies]
-        self.keys = seen.keys_of(self.ids)
-        self._ends = list(accumulate(len(batch.ids) for batch in batches))
-
-    def record(self, index: int) -> NewRecord:
-        """One of them as a record."""
-        batch = self.batches[bisect_right(self._ends, index)]
-        kind: Any = batch.kind
-        return NewRecord(
-            kind=kind, source=batch.source, message_id=self.ids[index].decode(), body=self.bodies[index],
-            imported=batch.imported,
-        )  # fmt: skip
-
-    def without(self, dropped: Mapping[int, object]) -> _Incoming:
-        """The same records but those at the indexes ``dropped``."""
-        kept = object.__new__(_Incoming)
-        indexes = [index for index in range(len(self.ids)) if index not in dropped]
-        kept.ids, kept.bodies = [self.ids[i] for i in indexes], [self.bodies[i] for i in indexes]
-        kept.keys = [self.keys[i] for i in indexes]
-        kept.batches, low = [], 0
-        for batch, high in zip(self.batches, self._ends, strict=True):
-            mine = [i - low for i in range(low, high) if i not in dropped]
-            ats = batch.ats and [batch.ats[i] for i in mine]
-            ids, bodies = [batch.ids[i] for i in mine], [batch.bodies[i] for i in mine]
-            kept.batches.append(msgspec.structs.replace(batch, ids=ids, bodies=bodies, ats=ats))
-            low = high
-        kept._ends = list(accumulate(len(batch.ids) for batch in kept.batches))
-        return kept
-
-    def times(self, fence: int, now: int) -> Sequence[int]:
-        """``recorded_at`` of each: its own instant or now, raised to stay above all before it."""
-        if all(batch.ats is None for batch in self.batches):
-            start = max(now, fence + 1)
-            return range(start, start + len(self.ids))
-        times, last = [], fence
-        for batch in self.batches:
-            for at in batch.ats or [None] * len(batch.ids):
-                last = max(now if at is None else at, last + 1)
-                times.append(last)
-        return times
-
-    def spans(self) -> Iterator[tuple[int, int]]:
-        """Where to cut them into blocks of a size that is good to read back."""
-        if len(self.ids) <= blocks.MAX_RECORDS and sum(map(len, self.bodies)) <= blocks.MAX_BYTES:
-            yield 0, len(self.ids)
-            return
-        low = size = 0
-        for index, body in enumerate(self.bodies):
-            if index > low and (index - low >= blocks.MAX_RECORDS or size + len(body) > blocks.MAX_BYTES):
-                yield low, index
-                low, size = index, 0
-            size += len(body)
-        yield low, len(self.ids)
-
-    def runs_between(self, low: int, high: int) -> list[Run]:
-        """What neighbours share, for the records from ``low`` to ``high``."""
-        runs: list[Run] = []
-        start = 0
-        for batch, end in zip(self.batches, self._ends, strict=True):
-            n = min(end, high) - max(start, low)
-            if n > 0:
-                last = runs[-1] if runs else None
-                if last and (last.kind, last.source, last.imported) == (batch.kind, batch.source, batch.imported):
-                    n += runs.pop().n
-                runs.append(Run(n, batch.kind, batch.source, batch.imported))
-            start = end
-        return runs
-
-
-def _batches(records: Sequence[NewRecord]) -> list[Batch]:
-    """Neighbours of one kind and source become one batch. Raises LedgerError for an id that is too long."""
-    batches = []
-    for (kind, source, imported), group in groupby(records, lambda r: (r.kind, r.source, r.imported)):
-        members = list(group)
-        for record in members:
-            if not 0 < len(record.message_id) <= MAX_ID:
-                what = f"The message id '{record.message_id[:40]}' has {len(record.message_id)} characters."
-                raise LedgerError(what, remedy=f"Ids have 1 to {MAX_ID} characters.")
-        ats = [record.at for record in members]
-        batches.append(Batch(
-            kind=kind, source=source, imported=imported, ids=[record.message_id for record in members],
-            bodies=[record.body for record in members], ats=ats if any(at is not None for at in ats) else None,
-        ))  # fmt: skip
-    return batches
-
-
-def _count(
-    tally: Counter[tuple[str, str, str]], new: _Incoming, refused: Sequence[Refused],
-    verdicts: Mapping[int, Appended], rejected: Mapping[tuple[str, str], int],
-) -> None:  # fmt: skip
-    """Add what came in, and where it went but for quarantine (which counts what it keeps)."""
-    for batch in new.batches:
-        tally[batch.source, "received", ""] += len(batch.ids)
-        tally[batch.source, "stored", ""] += len(batch.ids)
-    for index, verdict in verdicts.items():
-        source = new.record(index).source
-        tally[source, "stored", ""] -= 1
-        if verdict.status == "duplicate":
-            tally[source, "duplicate", ""] += 1
-    for item in refused:
-        tally[item.source, "received", ""] += 1
-    for (source, reason), n in rejected.items():
-        tally[source, "received", ""] += n
-        tally[source, "rejected", reason] += n
-
-
 def _modulus(connection: sqlite3.Connection) -> int:
     """The secret of this log's index, made once and before anything depends on it."""
     sql = "SELECT modulus FROM head"
@@ -502,34 +384,13 @@ def _modulus(connection: sqlite3.Connection) -> int:
     return connection.execute(sql).fetchone()[0]
 
 
-def _conflict(record: NewRecord, verdict: Appended) -> Refused:
-    return Refused(
-        source=record.source, reason="conflict", message_id=record.message_id, body=record.body,
-        detail=f"The id is that of the record at offset {verdict.offset}, whose payload differs; the first is kept.",
-    )  # fmt: skip
+def _readmitted(id: int, verdict: Appended | None, offset: int) -> Readmitted:
+    if verdict is None:
+        return Readmitted(id=id, status="stored", offset=offset)
+    if verdict.status == "duplicate":
+        return Readmitted(id=id, status="duplicate", offset=verdict.offset)
+    return Readmitted(id=id, status="refused", reason="conflict", detail=quarantine.conflict_detail(verdict.offset))
 
 
-def _digest(item: Refused) -> bytes | None:
-    """What makes two refusals the same one (a retry); None for those without an id: each is kept."""
-    if item.message_id is None:
-        return None
-    digest = blake2b(digest_size=16)
-    for part in (item.source.encode(), item.reason.encode(), item.message_id.encode(), item.body):
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.digest()
-
-
-def _same_payload(first: NewRecord | Record, second: NewRecord) -> bool:
-    if first.kind != second.kind:
-        return False
-    return first.body == second.body or _payload(first.body) == _payload(second.body)
-
-
-def _payload(body: bytes) -> bytes:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return body
-    if isinstance(value, dict):
-        value = {key: item for key, item in value.items() if key not in _NOISE}
-    return msgspec.json.encode(value, order="sorted")
+def _again(item: StillRefused) -> Readmitted:
+    return Readmitted(id=item.id, status="refused", reason=item.reason, detail=item.detail)

@@ -56,14 +56,27 @@ class Appended(msgspec.Struct, frozen=True):
     offset: int
 
 
+Form = Literal["call", "record", "text"]
+
+
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that was not accepted, kept with its reason."""
+    """A record that was not accepted, kept with its reason.
+
+    ``form`` says what ``body`` is: ``call``, one call as its sender wrote it (JSON); ``record``, the normal form that
+    the log keeps (JSON, see ``runtime/normalise.py``); ``text``, something that is no JSON, such as a line of a file.
+    ``kind`` and ``imported`` are those of the record it would have been. ``envelope``: what the request said around a
+    call and what it takes to read the call again (JSON, see ``runtime/normalise.py``).
+    """
 
     source: str
     reason: str
     detail: str
     body: bytes
     message_id: str | None = None
+    form: Form = "call"
+    kind: str = "call"
+    imported: bool = False
+    envelope: bytes | None = None
 
 
 class Head(msgspec.Struct, frozen=True):

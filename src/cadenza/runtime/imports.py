@@ -395,7 +395,7 @@ class _Appender:
                 continue
             refused.append(Refused(
                 source=self._source.name, reason=reason, detail=f"line {line}: {detail}", body=encoded,
-                message_id=message_id,
+                message_id=message_id, form="record", imported=True,
             ))  # fmt: skip
             self.quarantined[reason] += 1
             self.statuses[rank, "quarantined"] += 1
@@ -412,6 +412,7 @@ class _Appender:
             Refused(
                 source=self._source.name, reason="unreadable_line", detail=f"line {number}: {what}",
                 body=(line or "").encode(), message_id=f"{self._source.name}:line:{number}:{_digest(line or '')}"[:MAX_ID],
+                form="text", imported=True,
             )
             for number, line, what in lines
         ]  # fmt: skip

@@ -50,6 +50,18 @@ class Prepared(msgspec.Struct, frozen=True):
     size: int
 
 
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a request said around a call that is kept in quarantine: with it the call is read again as it would have been.
+
+    ``received`` and ``sent_at`` in µs; ``type`` is set by single-call routes; ``context`` is that of the batch, None when
+    it has none or one of more than 2 KB: a batch of thousands of bad calls would keep it thousands of times."""
+
+    received: int
+    type: str | None = None
+    sent_at: int | None = None
+    context: msgspec.Raw | None = None
+
+
 class _Body(msgspec.Struct, omit_defaults=True, gc=False):
     type: str
     occurred_at: int
@@ -105,19 +117,31 @@ class Normaliser:
         shared = _EMPTY if decoded.context is None else self._context(decoded.context)
         ids: list[str] = []
         bodies: list[bytes] = []
+        around: bytes | None = None
+        if decoded.bad:
+            around = _envelope(received, call_type, sent_us, decoded.context)
         refused = [
-            Refused(source=source, reason=bad.reason, detail=bad.detail, body=bad.body, message_id=bad.message_id)
+            Refused(
+                source=source, reason=bad.reason, detail=bad.detail, body=bad.body, message_id=bad.message_id,
+                envelope=around,
+            )
             for bad in decoded.bad
-        ]
+        ]  # fmt: skip
         for call in decoded.calls:
             try:
                 message_id = _message_id(call)
                 bodies.append(self._body(call, call_type or call.type, received, sent_us, shared))
                 ids.append(message_id)
             except _Broken as error:
-                refused.append(_refused(call, source, error.reason, error.detail, error.body))
+                around = around or _envelope(received, call_type, sent_us, decoded.context)
+                message_id = _ident(call.messageId)[:MAX_ID] or None
+                refused.append(Refused(
+                    source=source, reason=error.reason, detail=error.detail, body=error.body, message_id=message_id,
+                    form="record", envelope=around,
+                ))  # fmt: skip
             except Unusable as error:
-                refused.append(_refused(call, source, error.reason, error.detail, None))
+                around = around or _envelope(received, call_type, sent_us, decoded.context)
+                refused.append(_refused(call, source, error, around))
         return Prepared(Batch(kind="call", source=source, ids=ids, bodies=bodies), refused, decoded.size)
 
     def _follow_project(self) -> None:
@@ -222,15 +246,20 @@ class _Broken(Exception):
         super().__init__(detail)
 
 
-def _refused(call: Call, source: str, reason: str, detail: str, body: bytes | None) -> Refused:
-    message_id = _ident(call.messageId)[:MAX_ID] or None
-    if body is None:
-        fields = {name: value for name, value in msgspec.structs.asdict(call).items() if value not in (None, "")}
-        if not bytes(call.context):
-            fields.pop("context", None)
-        fields.pop("writeKey", None)
-        body = _encode(fields)
-    return Refused(source=source, reason=reason, detail=detail, body=body, message_id=message_id)
+def _envelope(received: int, call_type: str | None, sent_us: int | None, context: msgspec.Raw | None) -> bytes:
+    kept = context if context is not None and len(bytes(context)) <= _CONTEXT_BYTES else None
+    return _encode(Envelope(received, call_type, sent_us, kept))
+
+
+def _refused(call: Call, source: str, error: Unusable, around: bytes) -> Refused:
+    fields = {name: value for name, value in msgspec.structs.asdict(call).items() if value not in (None, "")}
+    if not bytes(call.context):
+        fields.pop("context", None)
+    fields.pop("writeKey", None)
+    return Refused(
+        source=source, reason=error.reason, detail=error.detail, body=_encode(fields),
+        message_id=_ident(call.messageId)[:MAX_ID] or None, envelope=around,
+    )  # fmt: skip
 
 
 def _anything(fields: dict[str, Any]) -> bool:
