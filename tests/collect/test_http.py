@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from cadenza.errors import LedgerError, OperatingError
 from cadenza.runtime.collect import MAX_BODY, Overloaded
-from cadenza.surfaces.collect_http import ROUTES, collect_app
+from cadenza.surfaces.collect_http import collect_app
+from cadenza.surfaces.collect_routes import ROUTES
 from tests.collect.asgi import KEY, site
 
 ONE = {"event": "E", "userId": "u", "previousId": "p", "groupId": "g", "messageId": "m"}
@@ -26,12 +27,15 @@ def web(tmp_path):
         yield opened
 
 
+SEGMENT = {route.path: route.call_type for route in ROUTES if route.dialect == "segment"}
+
+
 def test_every_route_takes_its_call(web):
-    for n, (path, kind) in enumerate(sorted(ROUTES.items())):
+    for n, (path, kind) in enumerate(sorted(SEGMENT.items())):
         call = ONE | {"messageId": f"m{n}", "type": kind or "track"}
         response = web.send(path, call if kind else {"batch": [call]})
         assert (response.status, response.body) == (200, b'{"success":true}'), path
-    assert [(b["type"]) for b in web.stored()] == [kind or "track" for _, kind in sorted(ROUTES.items())]
+    assert [(b["type"]) for b in web.stored()] == [kind or "track" for _, kind in sorted(SEGMENT.items())]
 
 
 def test_the_route_names_the_call(web):
@@ -300,9 +304,9 @@ def test_keys_may_change_while_running(tmp_path):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    path=st.sampled_from([*ROUTES, "/x"]), body=st.binary(max_size=80) | st.builds(lambda b: gzip.compress(b), st.binary(max_size=40)),
+    path=st.sampled_from([*(route.path for route in ROUTES), "/x"]), body=st.binary(max_size=80) | st.builds(lambda b: gzip.compress(b), st.binary(max_size=40)),
     headers=st.dictionaries(st.sampled_from(["content-encoding", "sentat", "origin", "content-length", "authorization"]), st.text(alphabet="abc 0123:;=/+Zé", max_size=12)),
-    query=st.text(alphabet="writeKey=&%AZ09", max_size=20), method=st.sampled_from(["POST", "GET", "OPTIONS", "PUT"]),
+    query=st.text(alphabet="writeKey=&%AZ09", max_size=20), method=st.sampled_from(["POST", "POST", "POST", "GET", "OPTIONS", "PUT", "DELETE"]),
 )  # fmt: skip
 def test_nothing_that_is_sent_is_a_server_error(web, path, body, headers, query, method):
     latin = {name: value.encode().decode("latin-1") for name, value in headers.items()}
@@ -310,3 +314,44 @@ def test_nothing_that_is_sent_is_a_server_error(web, path, body, headers, query,
     assert response.status in (200, 400, 401, 404, 405, 413)
     counts = web.log.stored_counts()
     assert counts.received == counts.stored + counts.duplicate + counts.quarantined + counts.rejected
+
+
+# --- what clients ask for ---------------------------------------------------------------------------
+
+
+def test_the_configuration_of_rudderstacks_browser_client(web):
+    response = web.send("/sourceConfig/", method="GET", query=f"p=npm&v=3&writeKey={KEY}")
+    source = response.json["source"]
+    assert (source["writeKey"], source["enabled"], source["destinations"]) == (KEY, True, [])
+    assert web.send("/sourceConfig/", method="GET", key="WRONG").status == 404
+
+
+def test_the_script_is_served_from_where_it_was_installed(web, tmp_path):
+    without = web.send(f"/analytics.js/v1/{KEY}/analytics.min.js", method="GET", key=None)
+    assert without.status == 404
+    assert "CADENZA_ANALYTICS_JS" in without.json["message"]
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "part.js").write_text("part")
+    script = tmp_path / "standalone.js"
+    script.write_text("whole")
+    web.app = collect_app(web.collector, {KEY: "web"}, script)
+    found = web.send(f"/analytics.js/v1/{KEY}/analytics.min.js", method="GET", key=None)
+    assert (found.body, found.headers["content-type"]) == (b"whole", "text/javascript; charset=utf-8")
+    assert web.send("/analytics-next/bundles/part.js", method="GET", key=None).body == b"part"
+    assert web.send("/analytics.js/v1/WRONG/analytics.min.js", method="GET", key=None).status == 404
+    for elsewhere in ("secret.txt", "..%2Fsecret.txt", "missing.js", "%2Fetc%2Fpasswd"):
+        assert web.send(f"/analytics-next/bundles/{elsewhere}", method="GET", key=None).status == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/m", "/flags/?v=2", "/decide/"])
+def test_metrics_and_flags_are_answered_without_a_key(web, path):
+    response = web.send(path.partition("?")[0], b'{"token":"x"}', key=None)
+    assert response.status == 200
+    assert response.json
+    assert web.stored() == []
+
+
+def test_posthogs_remote_configuration_switches_nothing_on(web):
+    assert web.send(f"/array/{KEY}/config", method="GET", key=None).json["hasFeatureFlags"] is False
+    script = web.send(f"/array/{KEY}/config.js", method="GET", key=None)
+    assert script.headers["content-type"].startswith("text/javascript")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -116,39 +117,56 @@ def decode(body: bytes, batch: bool) -> Decoded:
 
 
 def _decode_lenient(body: bytes, batch: bool) -> Decoded:
-    value = _parse(body)
+    value = parse_object(body)
     items = value.get("batch") if batch else [value]
     if not isinstance(items, list):
         raise Malformed("The body has no 'batch' array.", remedy='Send {"batch": [...]}.')
-    calls, bad = [], []
-    for item in items:
-        try:
-            calls.append(_call_of(item))
-        except Unusable as error:
-            bad.append(Bad(error.reason, error.detail, _id_for_refusal(item), _kept(item)))
-    key, context = value.get("writeKey"), value.get("context")
-    return Decoded(
-        calls=calls, bad=bad, write_key=key if isinstance(key, str) else None, sent_at=_lenient_instant(value.get("sentAt")),
-        context=msgspec.Raw(_kept(context)) if batch and isinstance(context, dict) else None, size=len(body),
+    context = value.get("context")
+    return msgspec.structs.replace(
+        translated(items, _as_it_is, size=len(body)),
+        write_key=_lenient_text(value.get("writeKey")), sent_at=_lenient_instant(value.get("sentAt")),
+        context=msgspec.Raw(_kept(context)) if batch and isinstance(context, dict) else None,
     )  # fmt: skip
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def translated(items: Iterable[Any], segment_form: Callable[[Any], Any], *, size: int) -> Decoded:
+    """The calls of parsed JSON values, each first given its Segment form by ``segment_form`` (which may raise Unusable);
+    what cannot be used is kept as it came, with its reason. ``size``: bytes of the request."""
+    calls, bad = [], []
+    for item in items:
+        try:
+            calls.append(call_of(segment_form(item)))
+        except Unusable as error:
+            bad.append(Bad(error.reason, error.detail, _id_for_refusal(item), _kept(item)))
+    return Decoded(calls=calls, bad=bad, write_key=None, sent_at=None, size=size)
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is. Raises Malformed."""
+    value = parse(body)
+    if not isinstance(value, dict):
+        raise Malformed("The body is not a JSON object.", remedy="Send one JSON object.")
+    return value
+
+
+def parse(body: bytes) -> Any:
+    """Any JSON value, as lenient as clients need: a byte order mark, ``NaN``, half a surrogate pair. Raises Malformed."""
     try:
-        value = json.loads(body.decode("utf-8-sig"))
+        return json.loads(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise Malformed(f"The body is not UTF-8 (byte {error.start}).", remedy="Send UTF-8.") from None
     except json.JSONDecodeError as error:
         raise Malformed(f"The body is not JSON: {error}.", remedy="Send one JSON object.") from None
     except (RecursionError, ValueError) as error:
         raise Malformed(f"The body is not usable JSON: {error}.", remedy=f"Nest at most {MAX_DEPTH} levels.") from None
-    if not isinstance(value, dict):
-        raise Malformed("The body is not a JSON object.", remedy="Send one JSON object.")
-    return value
 
 
-def _call_of(item: Any) -> Call:
-    """A call from parsed JSON. Raises Unusable."""
+def call_of(item: Any) -> Call:
+    """A call from parsed JSON in the Segment form. Raises Unusable."""
     if not isinstance(item, dict):
         raise Unusable("not_an_object", "A call must be a JSON object.")
     clean = _clean(item, 0)

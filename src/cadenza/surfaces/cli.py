@@ -35,6 +35,7 @@ from cadenza.surfaces.terminal import Terminal
 from cadenza.workspace import OutboxState, Plan, RebuildReport, TickReport, Workspace, find_server
 
 TOKEN_VARIABLE = "CADENZA_API_TOKEN"
+SCRIPT_VARIABLE = "CADENZA_ANALYTICS_JS"
 PORT = 8400
 
 app = App(
@@ -276,7 +277,9 @@ def run(*, host: str = "127.0.0.1", port: int = PORT, on: OnProject = _HERE) -> 
 
 
 def _serve(workspace: Workspace, terminal: Terminal, host: str, port: int, ready: Callable[[str], None]) -> None:
-    server = Server(workspace, Settings(host=host, port=port, token=os.environ.get(TOKEN_VARIABLE) or None))
+    script = os.environ.get(SCRIPT_VARIABLE)
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    server = Server(workspace, Settings(host=host, port=port, token=token, script=Path(script) if script else None))
     server.run(ready)
     terminal.say("Stopped; everything accepted is in the log.")
 

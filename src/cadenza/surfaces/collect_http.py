@@ -1,4 +1,4 @@
-"""The collection API: a bare ASGI callable that speaks the Segment wire format.
+"""The collection API: a bare ASGI callable. ``collect_routes`` says which dialect reads what comes to which path.
 
 Clients decide by the status alone, and not all by the same rules: success is exactly 200; 400, 401 and 413 are final;
 429 and 503 are sent again (with ``Retry-After``). Error bodies carry ``code`` and ``message``, without which two
@@ -13,8 +13,8 @@ import base64
 import binascii
 import contextlib
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,27 +22,26 @@ import msgspec
 
 from cadenza.errors import CadenzaError, TransientError
 from cadenza.runtime.collect import MAX_BODY, Answer, Collector, Overloaded
-from cadenza.runtime.wire import Malformed, parse_instant
+from cadenza.runtime.dialects.received import Received
+from cadenza.runtime.dialects.registry import decode, write_key
+from cadenza.runtime.wire import Malformed
+from cadenza.surfaces.collect_asked import Asked, Asking, NotServed, answer_of
+from cadenza.surfaces.collect_routes import Found, facts, find
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Query = Mapping[str, list[str]]
 WriteKeys = Mapping[str, str] | Callable[[], Mapping[str, str]]
 """Write key -> source name; a callable is asked for each request, so that keys may change while running."""
 
-_BATCH = ""
-_CALLS = {"track": "t", "identify": "i", "page": "p", "screen": "s", "group": "g", "alias": "a"}
-ROUTES: dict[str, str] = {
-    **{f"/v1/{name}": name for name in _CALLS}, **{f"/v1/{letter}": name for name, letter in _CALLS.items()},
-    "/v1/batch": _BATCH, "/v1/b": _BATCH, "/v1/import": _BATCH,
-}  # fmt: skip
-"""Path -> type of call; '' for batches."""
-
-_SETTINGS_PREFIX, _SETTINGS_SUFFIX = "/v1/projects/", "/settings"
 _SUCCESS = b'{"success":true}'
 _RETRY_UNAVAILABLE_S = 5
-_ALLOWED_HEADERS = b"authorization, content-type, content-encoding, anonymousid, sentat, x-write-key, x-retry-count"
+_ALLOWED_HEADERS = (
+    b"authorization, content-type, content-encoding, anonymousid, sentat, x-write-key, x-retry-count, "
+    b"rsa-retry-attempt, rsa-retry-reason, rsa-since-last-attempt, rsa-first-attempt, x-enable-debug, x-ip-policy"
+)
 _KEYS_CACHED = 1_024
 
 
@@ -54,16 +53,18 @@ class _Answered(Exception):
         super().__init__(message)
 
 
-def collect_app(collector: Collector, write_keys: WriteKeys) -> App:
-    """The ASGI application of the collection API. See ``ROUTES``; also ``GET /v1/projects/{key}/settings``."""
-    return _CollectApp(collector, write_keys)
+def collect_app(collector: Collector, write_keys: WriteKeys, script: Path | None = None) -> App:
+    """The ASGI application of the collection API: every path of ``collect_routes.ROUTES``. ``script``: the file served as
+    analytics.min.js (of the npm package @segment/analytics-next), None when there is none."""
+    return _CollectApp(collector, write_keys, script)
 
 
 class _CollectApp:
-    def __init__(self, collector: Collector, write_keys: WriteKeys) -> None:
+    def __init__(self, collector: Collector, write_keys: WriteKeys, script: Path | None = None) -> None:
         self._collector = collector
+        self._script = script
         self._write_keys = write_keys if callable(write_keys) else lambda: write_keys
-        self._basic: dict[bytes, str] = {}
+        self._basic: dict[bytes, tuple[str, ...]] = {}
         self._settlers: dict[asyncio.AbstractEventLoop, Callable[[list[tuple[Any, Answer]]], None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,58 +73,73 @@ class _CollectApp:
             return
         if scope["type"] != "http":
             return
-        headers = {name: value for name, value in scope["headers"] if name in _READ_HEADERS}
+        headers = dict(scope["headers"])
         origin = headers.get(b"origin")
+        body, media, answer = _SUCCESS, _JSON, None
         try:
-            body = await self._handle(scope, headers, receive)
-            answer = None
+            asked = await self._handle(scope, headers, receive)
+            if asked is not None:
+                body, media = asked.body, asked.media_type
         except _Gone:
             return
         except _Answered as refusal:
-            body, answer = b"", refusal
+            answer = refusal
         except CadenzaError as error:
             # Ours, not the client's: a secret that is not set, for example. It may send again.
-            body, answer = b"", _Answered(503, "unavailable", str(error), _RETRY_UNAVAILABLE_S)
+            answer = _Answered(503, "unavailable", str(error), _RETRY_UNAVAILABLE_S)
         # A client that hung up before its answer sends again; the server's complaint about it helps nobody.
         with contextlib.suppress(OSError, RuntimeError):
             if answer is None:
-                await _respond(send, 200, body, origin)
+                await _respond(send, 200, body, origin, media=media)
             else:
                 await _respond_error(send, answer, origin)
 
-    async def _handle(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        path, method = scope["path"].rstrip("/"), scope["method"]
-        call_type = ROUTES.get(path)
-        if method == "POST" and call_type is not None:
-            await self._collect(scope, headers, receive, call_type)
-            return _SUCCESS
+    async def _handle(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Asked | None:
+        """Store the calls of a request (None: the plain success), or answer what it asks for. Raises _Answered."""
+        path, method = scope["path"], scope["method"]
         if method == "OPTIONS":
             raise _Preflight(headers)
-        settings = path.startswith(_SETTINGS_PREFIX) and path.endswith(_SETTINGS_SUFFIX)
-        if settings and method == "GET":
-            return self._settings(scope, headers, path[len(_SETTINGS_PREFIX) : -len(_SETTINGS_SUFFIX)])
-        if call_type is not None or settings:
-            raise _Answered(405, "method_not_allowed", f"Use {'GET' if settings else 'POST'}.")
-        raise _Answered(
-            404, "not_found", f"There is no {path or '/'} here. Calls go to /v1/track, /v1/batch and so on."
-        )
+        found = find(method, path, scope.get("raw_path"))
+        if isinstance(found, tuple):
+            if found:
+                raise _Answered(405, "method_not_allowed", f"Use {' or '.join(found)}.")
+            raise _Answered(404, "not_found", f"There is no {path} here. Calls go to /v1/track, /v1/batch and so on.")
+        if found.route.ask is None:
+            await self._collect(found, scope, headers, receive)
+            return None
+        asking = Asking(
+            found=found, script=self._script, sources=self._write_keys(), keys=self._keys_outside(headers, _query(scope)) or (),
+            origin=f"{scope.get('scheme', 'http')}://{headers.get(b'host', b'localhost').decode('latin-1')}",
+        )  # fmt: skip
+        try:
+            return answer_of(asking)
+        except NotServed as error:
+            raise _Answered(404, error.code, str(error)) from None
 
-    async def _collect(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, call_type: str) -> None:
+    async def _collect(self, found: Found, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
         """One request of calls, answered when it is durable. Raises _Answered."""
         source: str | None = None
         try:
-            source = self._source_of_header(headers, scope)
+            query = _query(scope)
+            source = self._source_of_header(headers, query)
+            if source is None and not found.route.key_in_body:
+                raise _unauthorized(None)
             body = _unpacked(await _read_body(headers, receive), headers)
-            decoded = self._collector.decode(body, call_type == _BATCH)
-            source = source or self._source(decoded.write_key)
+            received = Received(
+                dialect=found.route.dialect,
+                call_type=found.route.call_type,
+                body=body,
+                facts=facts(found, headers, query),
+            )
+            source = source or self._source(write_key(received))
+            decoded = decode(received)
         except Malformed as error:
             self._collector.reject(source or "", "malformed")
             raise _Answered(400, "malformed", str(error)) from None
-        except _Answered as answer:
-            self._collector.reject(source or "", answer.code)
+        except _Answered as refusal:
+            self._collector.reject(source or "", refusal.code)
             raise
-        sent_at = headers.get(b"sentat")
-        prepared = self._collector.prepare(decoded, source, call_type or None, _instant(sent_at) if sent_at else None)
+        prepared = self._collector.prepare(decoded, source)
         if prepared.batch.ids or prepared.refused:
             await self._durable(prepared)
 
@@ -145,53 +161,37 @@ class _CollectApp:
 
     # --- write keys -------------------------------------------------------------------------------
 
-    def _source_of_header(self, headers: dict[bytes, bytes], scope: Scope) -> str | None:
-        """The source named by Basic auth or by ``?writeKey=``; None when there is neither. Raises _Answered."""
+    def _source_of_header(self, headers: dict[bytes, bytes], query: Query) -> str | None:
+        """The source named outside the body; None when none is. Raises _Answered."""
+        keys = self._keys_outside(headers, query)
+        return None if keys is None else self._source(*keys)
+
+    def _keys_outside(self, headers: dict[bytes, bytes], query: Query) -> tuple[str, ...] | None:
+        """What may be the write key in Basic auth, ``X-Write-Key`` or ``?writeKey=``; None when there is none of them."""
         authorization = headers.get(b"authorization")
         if authorization is not None:
-            key = self._basic.get(authorization)
-            if key is None:
-                key = _basic_user(authorization)
+            keys = self._basic.get(authorization)
+            if keys is None:
+                keys = _keys_of(_basic_credentials(authorization))
                 if len(self._basic) < _KEYS_CACHED:
-                    self._basic[authorization] = key
-            return self._source(key)
-        query = scope.get("query_string")
-        if query:
-            keys = parse_qs(query.decode("latin-1")).get("writeKey")
-            if keys:
-                return self._source(keys[0])
-        return None
+                    self._basic[authorization] = keys
+            return keys
+        named = headers.get(b"x-write-key")
+        if named is not None:
+            return _keys_of(named.decode("latin-1"))
+        return tuple(query["writeKey"][:1]) if "writeKey" in query else None
 
-    def _source(self, key: str | None) -> str:
-        source = self._write_keys().get(key) if key else None
-        if source is None:
-            what = "The write key is not known." if key else "There is no write key: use Basic auth or 'writeKey'."
-            raise _Answered(401, "unknown_write_key" if key else "no_write_key", what)
-        return source
-
-    def _settings(self, scope: Scope, headers: dict[bytes, bytes], key: str) -> bytes:
-        """What browser and mobile clients ask before they send anything."""
-        if key not in self._write_keys():
-            raise _Answered(404, "unknown_write_key", "The write key is not known.")
-        host = headers.get(b"host", b"localhost").decode("latin-1")
-        default = {"__default": {"enabled": True, "integrations": {}}}
-        segment = {
-            "apiKey": key, "apiHost": f"{host}/v1", "protocol": scope.get("scheme", "http"),
-            "addBundledMetadata": True, "unbundledIntegrations": [], "maybeBundledConfigIds": {},
-        }  # fmt: skip
-        return msgspec.json.encode({
-            "integrations": {"Segment.io": segment}, "plan": {"track": default, "identify": default, "group": default},
-            "metrics": {"sampleRate": 0}, "edgeFunction": {}, "middlewareSettings": {}, "enabledMiddleware": {},
-            "analyticsNextEnabled": True, "legacyVideoPluginsEnabled": False, "remotePlugins": [],
-        })  # fmt: skip
+    def _source(self, *keys: str | None) -> str:
+        """The source of the first key that is known. Raises _Answered."""
+        known = self._write_keys()
+        for key in keys:
+            source = known.get(key) if key else None
+            if source is not None:
+                return source
+        raise _unauthorized(keys[-1])
 
 
 # --- requests -----------------------------------------------------------------------------------
-
-_READ_HEADERS = frozenset({
-    b"authorization", b"origin", b"host", b"content-encoding", b"content-length", b"sentat",
-    b"access-control-request-headers",
-})  # fmt: skip
 
 
 class _Gone(Exception):
@@ -202,6 +202,11 @@ class _Preflight(_Answered):
     def __init__(self, headers: dict[bytes, bytes]) -> None:
         self.asked = headers.get(b"access-control-request-headers", b"")
         super().__init__(200, "preflight", "")
+
+
+def _query(scope: Scope) -> Query:
+    raw = scope.get("query_string")
+    return parse_qs(raw.decode("latin-1")) if raw else {}
 
 
 async def _read_body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
@@ -256,19 +261,27 @@ def _unpacked(body: bytes, headers: dict[bytes, bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _basic_user(authorization: bytes) -> str:
-    """The user name of Basic authorization, '' when it is something else."""
+def _basic_credentials(authorization: bytes) -> str:
+    """``user:password`` of Basic authorization, '' when it is something else."""
     scheme, _, encoded = authorization.partition(b" ")
     if scheme.lower() != b"basic":
         return ""
     try:
-        return base64.b64decode(encoded.strip(), validate=False).partition(b":")[0].decode()
+        return base64.b64decode(encoded.strip(), validate=False).decode()
     except (binascii.Error, UnicodeDecodeError):
         return ""
 
 
-def _instant(header: bytes) -> datetime | None:
-    return parse_instant(header.decode("latin-1"))
+def _keys_of(credentials: str) -> tuple[str, ...]:
+    """What may be the write key: ``id:secret`` as a whole, else the part before the colon (the rest is not looked at)."""
+    first, colon, secret = credentials.partition(":")
+    return (credentials, first) if colon and secret else (first,)
+
+
+def _unauthorized(key: str | None) -> _Answered:
+    if key:
+        return _Answered(401, "unknown_write_key", "The write key is not known.")
+    return _Answered(401, "no_write_key", "There is no write key: use Basic auth, 'X-Write-Key' or '?writeKey='.")
 
 
 # --- answers ------------------------------------------------------------------------------------
@@ -302,6 +315,7 @@ def _cors(origin: bytes) -> list[tuple[bytes, bytes]]:
     ]  # fmt: skip
 
 
+_JSON = b"application/json"
 _SUCCESS_START = {
     "type": "http.response.start", "status": 200,
     "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(_SUCCESS)).encode())],
@@ -310,13 +324,18 @@ _SUCCESS_BODY = {"type": "http.response.body", "body": _SUCCESS}
 
 
 async def _respond(
-    send: Send, status: int, body: bytes, origin: bytes | None, more: list[tuple[bytes, bytes]] | None = None
+    send: Send,
+    status: int,
+    body: bytes,
+    origin: bytes | None,
+    more: Sequence[tuple[bytes, bytes]] = (),
+    media: bytes = _JSON,
 ) -> None:
     if body is _SUCCESS and origin is None:
         await send(_SUCCESS_START)
         await send(_SUCCESS_BODY)
         return
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *(more or [])]
+    headers = [(b"content-type", media), (b"content-length", str(len(body)).encode()), *more]
     if origin is not None:
         headers += _cors(origin)
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -326,7 +345,7 @@ async def _respond(
 async def _respond_error(send: Send, answer: _Answered, origin: bytes | None) -> None:
     if isinstance(answer, _Preflight):
         more = [
-            (b"access-control-allow-methods", b"GET, POST, OPTIONS"), (b"access-control-max-age", b"900"),
+            (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"), (b"access-control-max-age", b"900"),
             (b"access-control-allow-headers", answer.asked or _ALLOWED_HEADERS),
         ]  # fmt: skip
         await _respond(send, 200, b"", origin, more)

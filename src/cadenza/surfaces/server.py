@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from cadenza.clock import iso
 from cadenza.errors import CadenzaError, OperatingError
 from cadenza.surfaces.api import LOOPBACK, api_app
 from cadenza.surfaces.collect_http import App, Receive, Scope, Send, collect_app
+from cadenza.surfaces.collect_routes import owns
 from cadenza.surfaces.mailbox_routes import mailbox_routes
 from cadenza.workspace import (
     Deliverer,
@@ -39,7 +41,6 @@ MIN_INTERVAL_S = 0.1
 """Seconds between two live ticks at least, so that what comes together is decided together."""
 LONGEST_PAUSE_S = 30.0
 """After trouble the tick waits twice as long each time, at most this."""
-COLLECT_PREFIX = "/v1/"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8400
     token: str | None = None
+    script: Path | None = None
+    """The file served as analytics.min.js; None: none is."""
 
 
 class Server:
@@ -92,7 +95,7 @@ class Server:
 
     def _serve(self, listening: socket.socket, ready: Callable[[], None]) -> None:
         collector = self._workspace.collector()
-        collect = collect_app(collector, self._workspace.write_keys)
+        collect = collect_app(collector, self._workspace.write_keys, self._settings.script)
         mailbox = self._workspace.mailbox()
         api = api_app(self._workspace, self._settings.token, self.readiness, mailbox_routes(mailbox))
         http = _Http(Dispatch(collect, api), ready)
@@ -186,13 +189,13 @@ class Server:
 
 
 class Dispatch:
-    """/v1/ is collection, everything else the read API."""
+    """What collection owns (``collect_routes.ROOTS``) is collection, everything else the read API."""
 
     def __init__(self, collect: App, api: Any) -> None:
         self._collect, self._api = collect, api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._collect if scope.get("path", "").startswith(COLLECT_PREFIX) else self._api
+        app = self._collect if owns(scope.get("path", "")) else self._api
         await app(scope, receive, send)
 
 

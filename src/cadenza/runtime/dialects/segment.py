@@ -1,0 +1,115 @@
+"""The Segment wire format, which RudderStack's and Jitsu's clients speak too, each with a little more.
+
+``sentat``: a header in which RudderStack's browser client says when it sent. ``content-type``: JSON lines may come to
+the batch path as ``application/x-ndjson``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from cadenza.runtime.dialects import jsonlines
+from cadenza.runtime.dialects.received import Received
+from cadenza.runtime.wire import Call, Decoded, Unusable, parse_instant, parse_object, translated
+from cadenza.runtime.wire import decode as decode_body
+
+
+class _Keyed(msgspec.Struct):
+    writeKey: str | None = None
+
+
+_read_key = msgspec.json.Decoder(_Keyed).decode
+
+
+def write_key(received: Received) -> str | None:
+    """The ``writeKey`` of the body. Raises Malformed."""
+    if jsonlines.is_meant(received):
+        return None
+    try:
+        return _read_key(received.body).writeKey
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        key = parse_object(received.body).get("writeKey")
+        return key if isinstance(key, str) else None
+
+
+def decode(received: Received) -> Decoded:
+    """Calls of ``{"batch": [...]}`` or one call. Raises Malformed."""
+    if not received.call_type and jsonlines.is_meant(received):
+        return jsonlines.decode(received)
+    return _sent(_typed(decode_body(received.body, not received.call_type), received.call_type), received)
+
+
+def _typed(decoded: Decoded, call_type: str) -> Decoded:
+    """The path names the call, whatever the body says."""
+    if call_type:
+        for call in decoded.calls:
+            call.type = call_type
+    return decoded
+
+
+def _sent(decoded: Decoded, received: Received) -> Decoded:
+    said = received.facts.get("sentat")
+    if said is None or decoded.sent_at is not None:
+        return decoded
+    return msgspec.structs.replace(decoded, sent_at=parse_instant(said))
+
+
+# --- Jitsu ------------------------------------------------------------------------------------------
+
+
+def decode_jitsu(received: Received) -> Decoded:
+    """One call. Jitsu adds the current ``groupId`` to calls of every type, where Segment has it in the context; the write
+    key in the body is masked and means nothing. Raises Malformed."""
+    decoded = decode(received)
+    for call in decoded.calls:
+        if call.groupId and call.type != "group":
+            call.context = _with_group(call)
+    return msgspec.structs.replace(decoded, write_key=None)
+
+
+def _with_group(call: Call) -> msgspec.Raw:
+    raw = bytes(call.context)
+    context = msgspec.json.decode(raw) if raw else {}
+    if not isinstance(context, dict):
+        return call.context
+    return msgspec.Raw(msgspec.json.encode({"groupId": call.groupId} | context))
+
+
+def no_write_key(received: Received) -> str | None:
+    """For formats that never carry the key in the body."""
+    return None
+
+
+# --- RudderStack's merge ------------------------------------------------------------------------------
+
+
+def decode_merge(received: Received) -> Decoded:
+    """RudderStack's ``merge`` call: two identifiers of one person, as an alias of two user ids, or an identify that
+    says both. Raises Malformed."""
+    value = parse_object(received.body)
+    decoded = translated([value], _merged, size=len(received.body))
+    key = value.get("writeKey")
+    return _sent(msgspec.structs.replace(decoded, write_key=key if isinstance(key, str) else None), received)
+
+
+_KINDS = {"user_id": "userId", "userId": "userId", "anonymous_id": "anonymousId", "anonymousId": "anonymousId"}
+_TRAITS = {"email": "email", "phone": "phone", "mobile": "phone"}
+
+
+def _merged(item: dict[str, Any]) -> dict[str, Any]:
+    named = item.get("mergeProperties")
+    if not isinstance(named, list) or len(named) != 2 or not all(isinstance(one, dict) for one in named):
+        raise Unusable(
+            "missing: mergeProperties", "A merge needs 'mergeProperties' with two objects of type and value."
+        )
+    call = {key: item.get(key) for key in ("messageId", "timestamp", "originalTimestamp", "sentAt", "context")}
+    first, second = ((one.get("type"), one.get("value")) for one in named)
+    if first[0] == second[0] and _KINDS.get(str(first[0])) == "userId":
+        return call | {"type": "alias", "userId": first[1], "previousId": second[1]}
+    if first[0] == second[0] or not {first[0], second[0]} <= {*_KINDS, *_TRAITS}:
+        raise Unusable("unsupported: merge", f"A merge of {first[0]!r} and {second[0]!r} has no counterpart here.")
+    ids = {_KINDS[str(kind)]: value for kind, value in (first, second) if kind in _KINDS}
+    traits = {_TRAITS[str(kind)]: value for kind, value in (first, second) if kind in _TRAITS}
+    return call | {"type": "identify", "traits": traits} | ids
