@@ -16,6 +16,7 @@ from cadenza.errors import OperatingError, near_miss
 FAULT_POINTS = frozenset({
     "collect.before_append", "collect.after_append",
     "log.before_commit", "log.after_commit",
+    "archive.written", "archive.named", "archive.listed", "archive.dropping",
     "tick.before_land", "tick.mid_wave", "tick.before_commit", "tick.after_commit",
     "publish.before", "publish.between_pages", "publish.after",
     "deliver.after_claim", "deliver.before_call", "deliver.after_call", "deliver.before_report",

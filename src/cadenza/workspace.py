@@ -33,6 +33,7 @@ from cadenza.ledger.log import Quarantined, SqliteLog
 from cadenza.ledger.outbox import OutboxRow, SqliteOutbox
 from cadenza.ledger.outbox import State as OutboxState
 from cadenza.runtime import imports
+from cadenza.runtime.care import Care
 from cadenza.runtime.collect import Collector
 from cadenza.runtime.deliver import Deliverer
 from cadenza.runtime.deploy import prepare
@@ -49,6 +50,7 @@ from cadenza.runtime.status import Member, Status, current_project, go_live, mem
 from cadenza.runtime.tick import Progress, Ticker, TickReport
 from cadenza.sql.read_only import read_only
 from cadenza.store.duckdb_engine import DuckEngine
+from cadenza.store.parquet import ParquetFiles
 
 __all__ = [
     "Collector", "Deliverer", "Deployed", "Explanation", "Exported", "ImportProgress", "ImportReport", "JourneyFigures",
@@ -227,6 +229,11 @@ class Workspace:
 
     # --- care -------------------------------------------------------------------------------------
 
+    @property
+    def care(self) -> Care:
+        """Archiving, retention, snapshots: for use beside everything else."""
+        return Care(self._log, self._outbox, self._archive_files, self.clock)
+
     def rebuild(self, verify: bool, progress: Callable[[Progress], None] | None = None) -> RebuildReport:
         """Make the store anew from the log; ``verify``: only compare the two. Closes this workspace's store."""
         self.close()
@@ -235,7 +242,7 @@ class Workspace:
     def close(self) -> None:
         """Close what was opened. The workspace opens again when it is used again."""
         self.__dict__.pop("_live", None)
-        for part in ("_engine", "_outbox", "_log"):
+        for part in ("_engine", "_outbox", "_log", "_archive_files"):
             opened = self.__dict__.pop(part, None)
             if opened is not None:
                 opened.close()
@@ -250,7 +257,11 @@ class Workspace:
 
     @cached_property
     def _log(self) -> SqliteLog:
-        return SqliteLog.open(self._made() / "log.db")
+        return SqliteLog.open(self._made() / "log.db", files=self._archive_files)
+
+    @cached_property
+    def _archive_files(self) -> ParquetFiles:
+        return ParquetFiles()
 
     @cached_property
     def _outbox(self) -> SqliteOutbox:

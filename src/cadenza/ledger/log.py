@@ -20,16 +20,19 @@ from cadenza.faults import fault
 from cadenza.ids import random_id
 from cadenza.ledger import block as blocks
 from cadenza.ledger import quarantine, tally
+from cadenza.ledger.archive import SCHEMA as ARCHIVE_SCHEMA
+from cadenza.ledger.archive import ArchiveReader
 from cadenza.ledger.block import Block
-from cadenza.ledger.database import open_database, sqlite_errors, transaction
+from cadenza.ledger.database import open_database, snapshot, sqlite_errors, transaction
 from cadenza.ledger.incoming import Incoming, batches_of, same_payload
 from cadenza.ledger.quarantine import Quarantined, QuarantineTable, Readmission, Readmitted, StillRefused
+from cadenza.ledger.seen import PARTS, SeenIndex, modulus_from
 from cadenza.ledger.seen import SCHEMA as SEEN_SCHEMA
-from cadenza.ledger.seen import SeenIndex, modulus_from
 from cadenza.ledger.tally import Counts, Tallies, Tally
+from cadenza.ports.archive import ArchiveFiles
 from cadenza.ports.ledger import Appended, Batch, Head, NewRecord, Record, Refused
 
-VERSION = 2
+VERSION = 3
 _APPLICATION = 0x43444C47  # "CDLG"
 _CACHED_BLOCKS = 16
 
@@ -41,9 +44,10 @@ CREATE TABLE block (first_offset INTEGER PRIMARY KEY, n INTEGER NOT NULL, record
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), next_offset INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
     fence INTEGER NOT NULL, modulus INTEGER);
 INSERT INTO head VALUES (1, 1, 0, 0, NULL);
-{tally.SCHEMA}{quarantine.SCHEMA}{tally.SCHEMA_2}{quarantine.SCHEMA_2}{SEEN_SCHEMA}"""
-_MIGRATIONS = (tally.FROM_1 + tally.SCHEMA_2 + quarantine.FROM_1 + quarantine.SCHEMA_2,)
-"""From each version to the next; version 1 had no tally by the minute, and its quarantine was a list."""
+{tally.SCHEMA}{quarantine.SCHEMA}{tally.SCHEMA_2}{quarantine.SCHEMA_2}{SEEN_SCHEMA}{ARCHIVE_SCHEMA}"""
+_MIGRATIONS = (tally.FROM_1 + tally.SCHEMA_2 + quarantine.FROM_1 + quarantine.SCHEMA_2, ARCHIVE_SCHEMA)
+"""From each version to the next; version 1 had no tally by the minute, and its quarantine was a list; version 2 had no
+archive."""
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +61,12 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 class SqliteLog:
     """The log port on one SQLite file. Safe to use from several threads and processes."""
 
-    def __init__(self, path: Path, writer: str, connection: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, writer: str, connection: sqlite3.Connection, reader: sqlite3.Connection,
+        files: ArchiveFiles | None,
+    ) -> None:  # fmt: skip
         self._path = path
+        self.archive = ArchiveReader(path, files)
         self._writer = writer
         self._connection = connection
         self._reader = reader
@@ -68,18 +76,19 @@ class SqliteLog:
         self._modulus = _modulus(connection)
         self._index: SeenIndex | None = None
         self._known_next = 0
-        self.tallies = Tallies(self._reading)
-        self.quarantined = QuarantineTable(self._reading, self._writing)
+        self.tallies = Tallies(self.reading)
+        self.quarantined = QuarantineTable(self.reading, self.writing)
 
     @classmethod
-    def open(cls, path: Path, writer: str = "main") -> SqliteLog:
-        """Open or create the log. ``writer`` names this process in its records. Raises LedgerError."""
+    def open(cls, path: Path, writer: str = "main", files: ArchiveFiles | None = None) -> SqliteLog:
+        """Open or create the log. ``writer`` names this process in its records; ``files`` reads what is archived.
+        Raises LedgerError."""
         connection = open_database(path, _APPLICATION, VERSION, _SCHEMA, _MIGRATIONS)
         reader = None
         try:
             with sqlite_errors(path):
                 reader = open_database(path, _APPLICATION, VERSION, _SCHEMA, _MIGRATIONS)
-                return cls(path, writer, connection, reader)
+                return cls(path, writer, connection, reader, files)
         except BaseException:
             connection.close()
             if reader is not None:
@@ -207,6 +216,31 @@ class SqliteLog:
         head = (next_offset + len(new.keys), times[-1], times[-1])
         self._connection.execute("UPDATE head SET next_offset = ?, recorded_at = ?, fence = ?", head)
 
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction, for the parts of this room. Raises LedgerError; then nothing of it happened."""
+        with self._lock, sqlite_errors(self._path), transaction(self._connection):
+            yield self._connection
+
+    def settle_index(self, through: int) -> None:
+        """Write the keys of all records up to ``through`` to the index, so that their blocks are not needed for it. In
+        many small transactions: appends go on meanwhile."""
+        for part in range(PARTS):
+            with self._lock, sqlite_errors(self._path):
+                with transaction(self._connection):
+                    next_offset = self._head_row(self._connection)[0]
+                    seen = self._seen(next_offset)
+                    stale = seen.written_through(part) < through
+                    if stale:
+                        seen.write([part], next_offset - 1)
+                if stale:
+                    seen.forget([part], next_offset - 1)
+
     # --- duplicates -----------------------------------------------------------------------------
 
     def _judge(self, new: Incoming, seen: SeenIndex, next_offset: int) -> dict[int, Appended]:
@@ -237,7 +271,8 @@ class SqliteLog:
         while True:
             holder: tuple[int, NewRecord | Record] | None = mine.get(key)
             if holder is None and (at := (found if probe == 0 else seen.find([key])).get(key)) is not None:
-                holder = (at, self._at(at))
+                first = self._at(at)
+                holder = None if first is None else (at, first)
             if holder is None:
                 new.keys[index] = key
                 return None
@@ -246,26 +281,42 @@ class SqliteLog:
             probe += 1
             key = seen.probe_key(new.ids[index], probe)
 
-    def _at(self, offset: int) -> Record:
-        """The record at an offset, through a small cache of blocks (duplicates come in runs)."""
+    def _at(self, offset: int) -> Record | None:
+        """The record at an offset, through a small cache of blocks (duplicates come in runs); None when retention
+        deleted it."""
         sql = "SELECT max(first_offset) FROM block WHERE first_offset <= ?"
         first = self._connection.execute(sql, (offset,)).fetchone()[0]
+        if first is None:
+            return self._archived_at(offset)
         held = self._cache.get(first)
         if held is None:
             row = self._connection.execute("SELECT * FROM block WHERE first_offset = ?", (first,)).fetchone()
             if row is None:
                 raise blocks.damaged(offset, offset, self._path.name)
-            held = self._cache[first] = list(blocks.decode(Block(*row), 0, self._path.name))
-            if len(self._cache) > _CACHED_BLOCKS:
-                self._cache.popitem(last=False)
+            held = self._keep(first, list(blocks.decode(Block(*row), 0, self._path.name)))
         if offset - first >= len(held):
             raise blocks.damaged(offset, offset, self._path.name)
         return held[offset - first]
 
+    def _archived_at(self, offset: int) -> Record | None:
+        first = offset - (offset - 1) % blocks.MAX_RECORDS
+        held = self._cache.get(-first)
+        if held is None:
+            held = self._keep(-first, self.archive.read(self._connection, first - 1, blocks.MAX_RECORDS))
+        return next((record for record in held if record.offset == offset), None)
+
+    def _keep(self, place: int, records: list[Record]) -> list[Record]:
+        self._cache[place] = records
+        if len(self._cache) > _CACHED_BLOCKS:
+            self._cache.popitem(last=False)
+        return records
+
     def _seen(self, next_offset: int) -> SeenIndex:
         """The index of message ids, up to date with what other processes appended. Made when first needed: those
         who only read the log do not pay for it."""
-        if self._index is None:
+        behind = next_offset != self._known_next and self.archive.through(self._connection) >= self._known_next
+        if self._index is None or behind:
+            # Behind: another process archived what this one had not learnt yet; those keys are in the database.
             self._index = SeenIndex(self._connection, self._modulus, next_offset)
             self._known_next = self._index.reload_after() + 1
         if next_offset != self._known_next:
@@ -291,16 +342,19 @@ class SqliteLog:
             "SELECT * FROM block WHERE first_offset >= (SELECT coalesce(max(first_offset), 0) FROM block"
             " WHERE first_offset <= ?) ORDER BY first_offset"
         )
-        records: list[Record] = []
-        with self._reading() as reader:
-            cursor = reader.execute(sql, (after + 1,))
-            for row in cursor:
-                records.extend(blocks.decode(Block(*row), after, self._path.name))
-                if len(records) >= limit:
-                    break
-            cursor.close()
-        del records[limit:]
-        self._check_unbroken(records, after)
+        with self.reading() as reader, snapshot(reader):
+            records = self.archive.read(reader, after, limit)
+            through = max(after, self.archive.through(reader))
+            if (left := limit - len(records)) > 0:
+                found: list[Record] = []
+                cursor = reader.execute(sql, (through + 1,))
+                for row in cursor:
+                    found.extend(blocks.decode(Block(*row), through, self._path.name))
+                    if len(found) >= left:
+                        break
+                cursor.close()
+                self._check_unbroken(found, through)
+                records += found[:left]
         return records
 
     def _check_unbroken(self, records: Sequence[Record], after: int) -> None:
@@ -311,7 +365,7 @@ class SqliteLog:
             expected += 1
 
     def head(self) -> Head:
-        with self._reading() as reader:
+        with self.reading() as reader:
             next_offset, recorded_at, _ = self._head_row(reader)
         return Head(next_offset - 1, recorded_at)
 
@@ -344,13 +398,9 @@ class SqliteLog:
             self._reader.close()
             self._connection.close()
 
-    def _reading(self) -> _Reading:
+    def reading(self) -> _Reading:
+        """The reading connection, for the parts of this room."""
         return _Reading(self._reader, self._read_lock, self._path)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, sqlite_errors(self._path), transaction(self._connection):
-            yield self._connection
 
     @staticmethod
     def _head_row(connection: sqlite3.Connection) -> tuple[int, int, int]:

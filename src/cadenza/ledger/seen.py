@@ -104,15 +104,21 @@ class SeenIndex:
             return []
         self._unlooked = 0
         full = [part for part, keys in enumerate(self._parts) if len(keys) >= self._limits[part]]
-        if not full:
-            return full
+        self.write(full, through)
+        return full
+
+    def written_through(self, part: int) -> int:
+        """Keys of records up to this offset are in the database, as far as they belong to the range."""
+        return self._through[part]
+
+    def write(self, parts: Sequence[int], through: int) -> None:
+        """Write these ranges, inside the caller's transaction; see ``write_full``."""
         # One statement for a range: one per row would give the interpreter lock away a thousand times. SQLite sorts.
         sql = "INSERT OR IGNORE INTO seen SELECT CAST(key AS INTEGER), value FROM json_each(?) ORDER BY 1"
-        for part in full:
+        for part in parts:
             self._connection.execute(sql, (msgspec.json.encode(self._parts[part]).decode(),))
-        marks = [(part, through) for part in full]
+        marks = [(part, through) for part in parts]
         self._connection.executemany("INSERT OR REPLACE INTO seen_through VALUES (?, ?)", marks)
-        return full
 
     def forget(self, parts: Sequence[int], through: int) -> None:
         """Drop ranges from memory that are now in the database up to ``through``."""

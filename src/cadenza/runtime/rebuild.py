@@ -16,6 +16,7 @@ from cadenza.ports.ledger import Cancellation, OutboxMessage
 from cadenza.runtime.tick import Progress, Ticker
 from cadenza.sql.tables import TABLES
 from cadenza.store.duckdb_engine import DuckEngine
+from cadenza.store.parquet import ParquetFiles
 
 NOT_COMPARED = {"clock", "pending", "tz_rule", "journey_version", "journey_step", "journey_hop", "deployment"}
 """Where the store stands and what it was told, not what it made of the log."""
@@ -59,7 +60,8 @@ def rebuild(state_dir: Path, verify: bool, progress: Callable[[Progress], None] 
         raise LedgerError("there is no log to rebuild from.", where=str(state_dir), remedy="Name a project folder.")
     path, fresh = state_dir / "store.duckdb", state_dir / "store.rebuilt.duckdb"
     _remove(fresh)
-    log = SqliteLog.open(state_dir / "log.db")
+    files = ParquetFiles()
+    log = SqliteLog.open(state_dir / "log.db", files=files)
     try:
         until = _horizon(path)
         engine = DuckEngine.open(fresh)
@@ -74,6 +76,7 @@ def rebuild(state_dir: Path, verify: bool, progress: Callable[[Progress], None] 
         engine.close()
     finally:
         log.close()
+        files.close()
     if verify:
         _remove(fresh)
     else:

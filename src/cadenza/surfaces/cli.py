@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +18,16 @@ from rich.prompt import Confirm
 from cadenza import __version__
 from cadenza.clock import SystemClock, from_micros, iso
 from cadenza.definitions.schema import schemas
-from cadenza.errors import CadenzaError, OperatingError
+from cadenza.errors import CadenzaError
 from cadenza.ids import random_id
+from cadenza.surfaces import cli_care
 from cadenza.surfaces import demo as demo_project
 from cadenza.surfaces.explain_text import render_explanation
-from cadenza.surfaces.operation import parse_instant
+from cadenza.surfaces.on_project import HERE as _HERE
+from cadenza.surfaces.on_project import OnProject
+from cadenza.surfaces.on_project import alone as _alone
+from cadenza.surfaces.on_project import instant as _instant
+from cadenza.surfaces.on_project import using as _using
 from cadenza.surfaces.plan_text import render_plan
 from cadenza.surfaces.problem import EXIT_INPUT, EXIT_OK, EXIT_USAGE, exit_code
 from cadenza.surfaces.progress import Display, on_import, on_tick
@@ -42,49 +45,6 @@ app = App(
     name="cadenza", version=__version__, help_format="plaintext",
     help="A customer data platform and journey orchestrator in one process.",
 )  # fmt: skip
-
-
-@Parameter(name="*")
-@dataclass
-class OnProject:
-    """What every command takes."""
-
-    project: Annotated[Path, Parameter(name=["--project", "-p"])] = Path()
-    """The project folder."""
-
-    json: Annotated[bool, Parameter(negative=())] = False
-    """Answer with one JSON value on standard output."""
-
-
-_HERE = OnProject()
-
-
-@contextmanager
-def _using(on: OnProject) -> Iterator[tuple[Workspace, Terminal, Display]]:
-    terminal = Terminal(on.json)
-    with Workspace.open(on.project) as workspace:
-        yield workspace, terminal, Display(terminal.err, workspace.clock, quiet=on.json)
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return parse_instant(text)
-    except ValueError:
-        raise CadenzaError(
-            f"'{text}' is not an instant.", remedy="Write for example 2011-12-09 or 2011-12-09T12:00:00Z (UTC)."
-        ) from None
-
-
-def _alone(workspace: Workspace) -> None:
-    """Raise OperatingError when a server holds the store: this command needs it for itself."""
-    server = find_server(workspace.folder)
-    if server is not None:
-        raise OperatingError(
-            f"a server at {server.info.url} holds this project's store.", where=str(workspace.folder),
-            remedy=f"It ticks by itself; stop it first (process {server.info.pid}) if you want to do this.",
-        )  # fmt: skip
 
 
 # --- definitions -----------------------------------------------------------------------------------
@@ -524,6 +484,9 @@ def export(target: Path, /, *, on: OnProject = _HERE) -> int:
         rows = [(f.table, f.rows, f.personal) for f in found]
         terminal.table(f"Written to {target}/", ("table", "rows", "personal data"), rows)
     return EXIT_OK
+
+
+cli_care.add_to(app)
 
 
 @app.command

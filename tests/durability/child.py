@@ -1,0 +1,26 @@
+"""The process that is killed: does one piece of care on the log of a folder. Arguments: folder, what."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from cadenza.ledger.archiving import archive
+from cadenza.ledger.log import SqliteLog
+from cadenza.store.parquet import ParquetFiles
+
+NOW = 1_800_000_000_000_000
+DAY = 86_400_000_000
+
+
+def main(folder: Path, what: str) -> None:
+    files = ParquetFiles()
+    log = SqliteLog.open(folder / "log.db", files=files)
+    if what == "archive":
+        archive(log, files, NOW + DAY, 10**9, NOW + DAY, most_records=100)
+    log.close()
+    files.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

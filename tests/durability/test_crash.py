@@ -1,0 +1,82 @@
+"""kill -9 at each fault point of care: the log reads as before, ids are known, and the next run finishes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cadenza.faults import FAULT_POINTS, VARIABLE
+from cadenza.ledger.log import SqliteLog
+from cadenza.ports.ledger import NewRecord, Record
+from cadenza.store.parquet import ParquetFiles
+from tests.durability.child import NOW
+
+ROOT = Path(__file__).parents[2]
+KILLS = {
+    "archive.written": ("archive", (1, 3)), "archive.named": ("archive", (1, 2)), "archive.listed": ("archive", (1, 2)),
+    "archive.dropping": ("archive", (1, 2, 4)),
+}  # fmt: skip
+"""Fault point -> what is done, and at which of its passages each life ends; the life after the last one is spared."""
+
+
+def new(n: int) -> NewRecord:
+    return NewRecord(kind="call", source="web", message_id=f"m{n}", body=b'{"n":%d}' % n)
+
+
+def fill(folder: Path) -> list[Record]:
+    log = SqliteLog.open(folder / "log.db")
+    for n in range(100):
+        log.append([new(5 * n + i) for i in range(5)], NOW + n)
+    found = log.read(0, 1_000)
+    log.close()
+    return found
+
+
+def life(folder: Path, what: str, fault: str | None) -> int:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    environment.pop(VARIABLE, None)
+    if fault:
+        environment[VARIABLE] = fault
+    command = [sys.executable, str(Path(__file__).with_name("child.py")), str(folder), what]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode
+
+
+def test_every_fault_point_of_care_is_here() -> None:
+    mine = ("archive.", "retention.", "snapshot.", "restore.")
+    assert set(KILLS) == {point for point in FAULT_POINTS if point.startswith(mine)}
+
+
+@pytest.mark.parametrize("point", [point for point in KILLS if point.startswith("archive.")])
+def test_killed_while_archiving(point: str, tmp_path: Path) -> None:
+    before = fill(tmp_path)
+    what, passages = KILLS[point]
+    for passage in passages:
+        assert life(tmp_path, what, f"{point}:{passage}:kill") == -signal.SIGKILL, f"passage {passage} never came"
+        assert read(tmp_path) == before
+    assert life(tmp_path, what, None) == 0
+    assert read(tmp_path) == before
+    files = ParquetFiles()
+    log = SqliteLog.open(tmp_path / "log.db", files=files)
+    assert {a.status for a in log.append([new(n) for n in range(500)], NOW + 10**9)} == {"duplicate"}
+    with log.reading() as reader:
+        listed = {entry.file for entry in log.archive.entries(reader)}
+    assert {path.name for path in (tmp_path / "archive").iterdir()} == listed, "nothing is left over"
+    assert log._connection.execute("SELECT count(*) FROM block").fetchone() == (1,)
+    log.close()
+    files.close()
+
+
+def read(folder: Path) -> list[Record]:
+    files = ParquetFiles()
+    log = SqliteLog.open(folder / "log.db", files=files)
+    found = log.read(0, 1_000)
+    log.close()
+    files.close()
+    return found
