@@ -72,6 +72,13 @@ EXPRESSIONS: st.SearchStrategy[Expr] = _over(
 )  # fmt: skip
 
 
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**12), 10**12) | TEXTS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
+    max_leaves=4,
+)
+
+
 @st.composite
 def struct(draw: st.DrawFn, kind: type[msgspec.Struct], depth: int = 2) -> Any:
     """Any value of a struct of ``kinds.py``, by its annotations."""
@@ -87,6 +94,8 @@ def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
 def _of(hint: Any, depth: int) -> st.SearchStrategy[Any]:
     if hint == Expr:
         return EXPRESSIONS
+    if hint is Any:
+        return JSON
     if hint == kinds.Step:
         steps = [s for s in get_args(kinds.Step) if depth > 0 or s not in (kinds.Branch, kinds.Split)]
         return st.one_of([struct(step, depth - 1) for step in steps])

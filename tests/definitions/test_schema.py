@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cadenza.definitions import surface
+from cadenza.definitions import shapes, surface
 from cadenza.definitions.decode import Decoder
 from cadenza.definitions.load import Loaded, _Document, _Reader
 from cadenza.definitions.schema import schemas
@@ -144,7 +144,7 @@ def test_schema_and_loader_refuse_the_same_mutants(where: str, kind: str, docume
 @settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="0123456789. %daysweekhourmint", max_size=14))
 def test_durations_and_shares_have_one_form(text: str) -> None:
-    for shape, pattern in ((surface.Duration(), surface.DURATION), (surface.Share(), surface.SHARE)):
+    for shape, pattern in ((surface.Duration(), shapes.DURATION), (surface.Share(), shapes.SHARE)):
         problems: list[Any] = []
         Decoder("f", problems, lambda name, line: None)._decode(shape, Scalar(text, False, 1), "p", "x")
         if not problems:

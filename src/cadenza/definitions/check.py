@@ -13,7 +13,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from cadenza.definitions import kinds
-from cadenza.definitions.builtin import BUILTIN_CONTRACTS, SYSTEM_PROPERTIES
+from cadenza.definitions.check_contracts import check_contracts
 from cadenza.definitions.check_journey import check_journeys
 from cadenza.definitions.expression import Expr, InSegment, Trait, parse, walk
 from cadenza.definitions.findings import Findings
@@ -22,7 +22,6 @@ from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.mapping import has_aggregate, parse_mapping
 from cadenza.definitions.project import Location, Project
 from cadenza.definitions.typecheck import (
-    CALL_CONTRACTS,
     NUMBERS,
     Scope,
     contracts_of,
@@ -44,7 +43,6 @@ __all__ = [
 ADAPTERS = ("mailbox", "smtp", "webhook")
 TEMPLATE_ROOTS = {"person": ("id",), "message": ("id",)}
 """What a template sees besides traits and ``entry``."""
-PROPERTY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def check(
@@ -59,7 +57,7 @@ def check(
     scope = scope_of(project, partial)
     _check_names(project, findings)
     _check_sources(project, scope, findings)
-    _check_contracts(project, findings)
+    check_contracts(project, findings)
     _check_identity(project, findings)
     _check_traits(project, scope, findings)
     for segment in project.segments:
@@ -194,58 +192,6 @@ def _check_record(
     if record.call == "track" and record.event and record.event not in scope.events:
         what = f"No contract speaks of the event '{record.event}'; its properties are kept, but not checked or typed."
         findings.warning(what, "sources", source.name, f"{path}.event", near_miss(record.event, scope.events))
-
-
-def _check_contracts(project: Project, findings: Findings) -> None:
-    seen: dict[str, tuple[str, str]] = {n: (t, "a built-in event") for n, t in SYSTEM_PROPERTIES.items()}
-    folded: dict[str, str] = {name.lower(): name for name in SYSTEM_PROPERTIES}
-    builtin = {c.name: c for c in BUILTIN_CONTRACTS}
-    for contract in project.contracts:
-        for name, prop in contract.properties.items():
-            if prop is None or prop.type is None:
-                continue
-            _check_property(contract, name, prop, findings)
-            path = f"properties.{name}"
-            own = builtin.get(CALL_CONTRACTS.get(contract.name, contract.name) or "")
-            if own and name in own.properties and own.properties[name].type != prop.type:
-                what = f"'{name}' of the built-in event '{own.name}' is of type {own.properties[name].type}."
-                findings.problem(what, "contracts", contract.name, path, "Leave it out, or rename yours.")
-            elif CALL_CONTRACTS.get(contract.name, contract.name) is not None:
-                _one_type(contract, name, prop, seen, folded, findings)
-
-
-def _one_type(
-    contract: kinds.Contract, name: str, prop: kinds.Property,
-    seen: dict[str, tuple[str, str]], folded: dict[str, str], findings: Findings,
-) -> None:  # fmt: skip
-    """A property name is one column of the event table, so it has one type everywhere."""
-    path = f"properties.{name}"
-    kind, where = seen.setdefault(name, (prop.type, f"'{contract.name}'"))
-    if kind != prop.type:
-        what = f"The property '{name}' is of type {prop.type} here and {kind} in {where}."
-        findings.problem(what, "contracts", contract.name, path, "Rename one of them, or give both the same type.")
-    first = folded.setdefault(name.lower(), name)
-    if first != name:
-        what = f"The properties '{name}' and '{first}' differ only in upper and lower case."
-        findings.problem(what, "contracts", contract.name, path, "Write both alike, or rename one.")
-
-
-def _check_property(contract: kinds.Contract, name: str, prop: kinds.Property, findings: Findings) -> None:
-    def wrong(key: str, what: str, remedy: str | None = None) -> None:
-        findings.problem(what, "contracts", contract.name, f"properties.{name}.{key}", remedy)
-
-    if not PROPERTY_NAME.fullmatch(name):
-        remedy = "Names are letters, digits and _; a property of any other name is kept, but cannot be declared."
-        findings.problem(f"'{name}' cannot be the name of a declared property.", "contracts", contract.name,
-                         f"properties.{name}", remedy)  # fmt: skip
-    for key in ("minimum", "maximum"):
-        if getattr(prop, key) is not None and prop.type not in NUMBERS:
-            wrong(key, f"'{key}' is for numbers; '{name}' is of type {prop.type}.")
-    if prop.minimum is not None and prop.maximum is not None and prop.minimum > prop.maximum:
-        wrong("minimum", f"The minimum of '{name}' is above its maximum.")
-    for key in ("enum", "max_length"):
-        if getattr(prop, key) and prop.type != "string":
-            wrong(key, f"'{key}' is for strings; '{name}' is of type {prop.type}.")
 
 
 # --- identity and traits -----------------------------------------------------------------------------

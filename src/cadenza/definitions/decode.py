@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from cadenza.definitions import kinds, surface
+from cadenza.definitions import kinds, shapes, surface
 from cadenza.definitions.expression import Expr, Lit, duration_seconds, parse, parse_where
 from cadenza.definitions.project import Location
 from cadenza.definitions.yaml_tree import Entry, Listing, Mapping, Scalar, Tree
@@ -99,7 +99,7 @@ class Decoder:
                 return False
             case surface.ListOf() | surface.Steps() | surface.Named():
                 return ()
-            case surface.MapOf() | surface.Again():
+            case surface.MapOf() | surface.Again() | surface.JsonSchema():
                 return {}
             case surface.Fields(struct, fields):
                 values = {field.target: self._stand_in(field.shape) for field in fields if field.required}
@@ -125,6 +125,8 @@ class Decoder:
                 return self._body(tree, path, label)
             case surface.Again():
                 return self._again(tree, path, label)
+            case surface.JsonSchema():
+                return self._json_schema(tree, path, label)
             case surface.ListOf():
                 return self._list(shape, tree, path, label)
             case surface.MapOf() | surface.Named() | surface.Fields():
@@ -188,7 +190,7 @@ class Decoder:
         return 0
 
     def _duration(self, tree: Tree, text: str, label: str) -> int:
-        if re.fullmatch(surface.DURATION, text):
+        if re.fullmatch(shapes.DURATION, text):
             seconds = duration_seconds(text)
             if seconds <= LONGEST_DURATION_S:
                 return seconds
@@ -198,7 +200,7 @@ class Decoder:
         return 0
 
     def _share(self, least: int, most: int, tree: Tree, text: str, label: str) -> int:
-        if re.fullmatch(surface.SHARE, text):
+        if re.fullmatch(shapes.SHARE, text):
             points = int(Decimal(text.strip().rstrip("%").strip()) * 100)
             if least <= points <= most:
                 return points
@@ -243,6 +245,32 @@ class Decoder:
             return {"again": "after", **self.fields(surface.Fields(None, (after,)), tree, path)}
         again = self._choice(("once", "after_exit"), tree, label)
         return {"again": again} if again else {}
+
+    def _json_schema(self, tree: Tree, path: str, label: str) -> dict[str, Any]:
+        """A map as JSON has it; what it means is checked with the project."""
+        if not isinstance(tree, Mapping):
+            self.expected(label, "a JSON Schema (a map)", tree)
+            return {}
+        return self._json(tree, path)
+
+    def _json(self, tree: Tree, path: str) -> Any:
+        if isinstance(tree, Scalar):
+            value = tree.value
+            if isinstance(value, float) and abs(value) > 1e300:
+                self.problem(f"'{short(tree.text)}' is too large a number.", tree.line)
+                return 0
+            if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
+                return float(value)
+            return value
+        if isinstance(tree, Listing):
+            named = [(str(number), item, item.line) for number, item in enumerate(tree.items)]
+        else:
+            named = [(entry.key, entry.node, entry.line) for entry in tree.entries]
+        found: dict[str, Any] = {}
+        for name, node, line in named:
+            self.parts[f"{path}.{name}"] = Location(self.file, line)
+            found[name] = self._json(node, f"{path}.{name}")
+        return list(found.values()) if isinstance(tree, Listing) else found
 
     # --- collections -------------------------------------------------------------------------------
 

@@ -44,10 +44,16 @@ def difference(old: Project | None, new: Project) -> tuple[Change, ...]:
     after = {(kind, name): definition for kind, name, definition in new.named()}
     order = sorted({*before, *after}, key=lambda key: (_ORDER.index(key[0]), key[1]))
     changes = [change for key in order if (change := _change(key, before.get(key), after.get(key)))]
-    if old is not None and old.name != new.name:
-        renamed = FieldChange(path="project", old=old.name, new=new.name)
-        changes.append(Change(kind="project", name=new.name, change="changed", fields=(renamed,)))
+    if old is not None and (said := tuple(_of_project(old, new))):
+        changes.append(Change(kind="project", name=new.name, change="changed", fields=said))
     return tuple(changes)
+
+
+def _of_project(old: Project, new: Project) -> Iterator[FieldChange]:
+    """What is said of the project as a whole."""
+    for path, field in (("project", "name"), ("undeclared_events", "undeclared_events")):
+        if getattr(old, field) != getattr(new, field):
+            yield FieldChange(path=path, old=getattr(old, field), new=getattr(new, field))
 
 
 _ORDER = tuple(dict.fromkeys(
@@ -123,7 +129,7 @@ def _text(value: Any, field: str) -> str | None:
         text = duration_text(value)
     elif isinstance(value, int) and field.endswith("_bp"):
         text = f"{value / 100:g}%"
-    elif isinstance(value, (msgspec.Struct, tuple, dict)):
+    elif isinstance(value, (msgspec.Struct, tuple, list, dict)):
         text = msgspec.json.encode(value).decode()
     else:
         text = str(value)

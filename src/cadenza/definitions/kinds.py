@@ -7,7 +7,7 @@ basis points (``_bp``), expressions as trees. None holds where it was written: l
 
 from __future__ import annotations
 
-from typing import Literal, Union
+from typing import Any, Literal, Union
 
 import msgspec
 
@@ -83,27 +83,72 @@ class Source(_Definition, frozen=True, kw_only=True):
     """file: totals the file must reconcile with, checked and shown at every import."""
 
 
+Action = Literal["flag", "drop_field", "quarantine", "reject"]
+"""What becomes of a record that breaks a rule: kept and marked; kept without the field, and marked; set aside;
+or refused and not kept."""
+
+Sensitivity = Literal["public", "internal", "personal", "sensitive", "secret"]
+"""How much harm a field does in wrong hands, least first. From ``personal`` on it is personal data."""
+
+
 class Property(_Definition, frozen=True, kw_only=True):
-    """One declared property of an event (or trait of identify). Undeclared ones are kept too."""
+    """One declared field: a property of an event, a trait of identify, a member of the context."""
 
     type: Literal["string", "integer", "decimal", "boolean", "timestamp", "object", "array"]
     required: bool = False
     minimum: float | None = None
     maximum: float | None = None
     enum: tuple[str, ...] = ()
+    pattern: str | None = None
+    format: Literal["email", "uuid", "uri", "date", "time", "ipv4", "ipv6"] | None = None
     max_length: int | None = None
     personal: bool = False
+    sensitivity: Sensitivity | None = None
+    """None: ``personal`` where that is true, else ``internal``."""
+    purposes: tuple[str, ...] = ()
+    """What the field may be used for; empty where nobody has said."""
+    owner: str = ""
     description: str = ""
+    on_violation: Action | None = None
+    """For every rule of this field, over what the contract says."""
+
+    @property
+    def sensitivity_class(self) -> Sensitivity:
+        """The sensitivity, where ``personal`` alone is said too."""
+        return self.sensitivity or ("personal" if self.personal else "internal")
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether it is personal data, whichever way that is said."""
+        return self.personal or self.sensitivity in ("personal", "sensitive", "secret")
+
+
+class RuleActions(_Definition, frozen=True, kw_only=True):
+    """What a contract does per kind of rule. None: as ``on_violation`` says; for ``undeclared_field``: keep it."""
+
+    missing: Action | None = None
+    type: Action | None = None
+    value: Action | None = None
+    """A value of the right type that is not in the enum, pattern, format, length or range."""
+    undeclared_field: Action | None = None
 
 
 class Contract(_Definition, frozen=True, kw_only=True):
-    """What an event must look like. ``name`` is the track event's name, or ``identify``."""
+    """What an event must look like. ``name`` is the track event's name, or a call: ``identify`` and ``group`` (their
+    traits), ``page``, ``screen``; or ``context`` (the context of every call)."""
 
     name: str
+    version: str = ""
+    """For people, as ``1.2.0``. What is in force is known by its content."""
+    compatibility: Literal["none", "backward", "forward", "full"] = "none"
+    """What every new version promises towards the one before it: see ``compatibility.py``."""
     owner: str = ""
     description: str = ""
     properties: dict[str, Property] = {}
-    on_violation: Literal["quarantine", "flag"] = "quarantine"
+    schema: dict[str, Any] = {}
+    """JSON Schema 2020-12 over all fields together, besides ``properties``. Both must hold."""
+    on_violation: Action = "quarantine"
+    actions: RuleActions = RuleActions()
 
 
 # --- identity, traits, segments ---------------------------------------------------------------

@@ -61,6 +61,7 @@ class _Reader:
         self.partial = False
         """A file could not be read, so that names may only seem to be missing."""
         self._name = ""
+        self._undeclared_events: Any = "allow"
         self._found: dict[str, dict[str, Any]] = {kind.plural: {} for kind in surface.SURFACE}
 
     def read(self) -> None:
@@ -128,8 +129,10 @@ class _Reader:
         self._found[kind.plural][name] = definition
         return True
 
-    def named_project(self, name: str) -> None:
-        self._name = name
+    def about_project(self, said: dict[str, Any]) -> None:
+        """What ``cadenza.yaml`` says of the project as a whole."""
+        self._name = said.get("project") or ""
+        self._undeclared_events = said.get("undeclared_events") or "allow"
 
     def project(self) -> Project:
         """The project of everything found so far, each kind sorted by name."""
@@ -140,7 +143,10 @@ class _Reader:
         }
         identity = self._found["identity"].get("identity", DEFAULT_IDENTITY)
         policy = self._found["policy"].get("policy", kinds.Policy())
-        return Project(name=self._name or "project", identity=identity, policy=policy, **kinds_found)
+        return Project(
+            name=self._name or "project", undeclared_events=self._undeclared_events, identity=identity, policy=policy,
+            **kinds_found,
+        )  # fmt: skip
 
 
 class _Document:
@@ -179,7 +185,7 @@ class _Document:
         return surface.POLICY if self.file.startswith("policies/") else None
 
     def _project_file(self, tree: Mapping) -> None:
-        self.reader.named_project(self.decoder.fields(surface.PROJECT, tree, "").get("project") or "")
+        self.reader.about_project(self.decoder.fields(surface.PROJECT, tree, ""))
 
     def _several(self, entry: Entry) -> None:
         """``traits: { name: {...} }``, or ``policy: {...}``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -45,6 +45,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All definitions of a project, each kind sorted by name. This is what a deploy record carries."""
 
     name: str = "project"
+    undeclared_events: Literal["allow", "flag", "quarantine", "reject"] = "allow"
+    """What becomes of a track event that no contract speaks of."""
     sources: tuple[Source, ...] = ()
     contracts: tuple[Contract, ...] = ()
     identity: Identity = DEFAULT_IDENTITY

@@ -126,6 +126,8 @@ def _type(shape: Any) -> str:
             return "`once`, `after_exit` or `{ after: ... }`"
         case surface.Body():
             return "Liquid or file"
+        case surface.JsonSchema():
+            return "JSON Schema"
     return {surface.Number: "number", surface.Truth: "`true` or `false`", surface.Duration: "duration",
             surface.Share: "share", surface.Literal_: "text, number or truth value", surface.Steps: "list of steps"}[
         type(shape)

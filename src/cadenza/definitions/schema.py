@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cadenza.definitions import surface
+from cadenza.definitions import shapes, surface
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ANY_SCALAR = ["string", "number", "boolean"]
@@ -24,7 +24,7 @@ def schemas() -> dict[str, Schema]:
     """
     found = {(kind.singular or kind.plural): _document(kind) for kind in surface.SURFACE}
     found["project"] = {
-        "$schema": DIALECT, "title": "project", "description": "The project's name: cadenza.yaml.",
+        "$schema": DIALECT, "title": "project", "description": "What is said of the project as a whole: cadenza.yaml.",
         **_object(surface.PROJECT.fields),
     }  # fmt: skip
     return found
@@ -85,15 +85,17 @@ def _of(shape: Any) -> Schema:
         case surface.Truth():
             return {"type": "boolean"}
         case surface.Duration():
-            return {"type": "string", "pattern": surface.DURATION, "examples": ["30 days"]}
+            return {"type": "string", "pattern": shapes.DURATION, "examples": ["30 days"]}
         case surface.Share():
-            return {"type": "string", "pattern": surface.SHARE, "examples": ["20%"]}
+            return {"type": "string", "pattern": shapes.SHARE, "examples": ["20%"]}
         case surface.Choice(options):
             return {"enum": list(options)}
         case surface.Expression() | surface.Literal_():
             return {"type": _ANY_SCALAR}
         case surface.Body():
             return {"type": "string"}
+        case surface.JsonSchema():
+            return {"type": "object"}
         case surface.Again():
             after = surface.Field(key="after", shape=surface.Duration(), doc="", required=True)
             return {"anyOf": [{"enum": ["once", "after_exit"]}, _object((after,))]}

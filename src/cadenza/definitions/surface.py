@@ -6,128 +6,34 @@ A field says its YAML key, its shape, the attribute(s) of the struct in ``kinds.
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
 from cadenza.definitions import kinds
-
-NAME = "^[A-Za-z][A-Za-z0-9_-]{0,62}$"
-"""Names of definitions that other definitions refer to."""
-COLUMN = "^[a-z][a-z0-9_]{0,62}$"
-"""Names that conditions use as a word: traits and flags."""
-LOCAL_TIME = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
-DURATION = "^\\s*0{0,3}[1-9][0-9]{0,8}\\s*(second|minute|hour|day|week)s?\\s*$"
-SHARE = "^\\s*[0-9]{1,3}(\\.[0-9]{1,2})?\\s*%\\s*$"
-LONGEST_TEXT = 4_000
-
-
-class Text(msgspec.Struct, frozen=True):
-    """Text; a number written without quotes is taken as its text."""
-
-    pattern: str | None = None
-    meaning: str = "text"
-    longest: int = LONGEST_TEXT
-    nullable: bool = False
-
-
-class Whole(msgspec.Struct, frozen=True):
-    """An integer from ``least`` to ``most``."""
-
-    least: int = 0
-    most: int = 1_000_000
-
-
-class Number(msgspec.Struct, frozen=True):
-    """Any number."""
-
-
-class Truth(msgspec.Struct, frozen=True):
-    """``true`` or ``false``."""
-
-
-class Duration(msgspec.Struct, frozen=True):
-    """``30 days``, longer than nothing and at most ten years; kept in seconds."""
-
-
-class Share(msgspec.Struct, frozen=True):
-    """``20%``; kept in basis points, ``least_bp`` to ``most_bp``."""
-
-    least_bp: int = 0
-    most_bp: int = 10_000
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """One of a few words."""
-
-    options: tuple[str, ...]
-
-
-class Expression(msgspec.Struct, frozen=True):
-    """A condition or value in the expression language; over ``properties`` of one event, or over traits."""
-
-    properties: bool = False
-
-
-class Literal_(msgspec.Struct, frozen=True):
-    """A text, number or truth value."""
-
-
-class ListOf(msgspec.Struct, frozen=True):
-    item: Any
-    least: int = 0
-    single: bool = False
-    """One item may be written without the list."""
-
-
-class MapOf(msgspec.Struct, frozen=True):
-    item: Any
-    key: Text = Text()
-    least: int = 0
-
-
-class Fields(msgspec.Struct, frozen=True):
-    """A map with known keys that becomes ``struct`` (None: its attributes go to the struct around it)."""
-
-    struct: Any
-    fields: tuple["Field", ...]
-
-
-class Named(msgspec.Struct, frozen=True):
-    """A map from names to ``fields``; the name becomes the attribute ``name``. Becomes a tuple in the order written."""
-
-    fields: Fields
-    key: Text
-    least: int = 1
-
-
-class Body(msgspec.Struct, frozen=True):
-    """Liquid text, or the name of a ``.liquid`` file beside the definition."""
-
-
-class Again(msgspec.Struct, frozen=True):
-    """``once``, ``after_exit``, or ``{after: 60 days}``."""
-
-
-class Steps(msgspec.Struct, frozen=True):
-    """A list of journey steps."""
-
-    least: int = 0
-
-
-class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """One key of a map. ``attribute`` defaults to the key; ``*`` spreads a ``Fields`` without struct."""
-
-    key: str
-    shape: Any
-    doc: str
-    attribute: str = ""
-    required: bool = False
-    example: str = ""
-
-    @property
-    def target(self) -> str:
-        return self.attribute or self.key
+from cadenza.definitions.shapes import (
+    COLUMN,
+    LOCAL_TIME,
+    NAME,
+    Again,
+    Body,
+    Choice,
+    Duration,
+    Expression,
+    Field,
+    Fields,
+    JsonSchema,
+    ListOf,
+    Literal_,
+    MapOf,
+    Named,
+    Number,
+    Share,
+    Steps,
+    Text,
+    Truth,
+    Whole,
+)
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,29 +123,62 @@ write_key: env:WEBSITE_WRITE_KEY
 
 _TYPES = ("string", "integer", "decimal", "boolean", "timestamp")
 
+_ACTION = Choice(("flag", "drop_field", "quarantine", "reject"))
+
 PROPERTY = Fields(kinds.Property, (
     _f("type", Choice((*_TYPES, "object", "array")), "The type of the value.", required=True, example="decimal"),
     _f("required", Truth(), "Whether a record without it violates the contract.", example="true"),
     _f("minimum", Number(), "Smallest number allowed.", example="0"),
     _f("maximum", Number(), "Largest number allowed."),
     _f("enum", ListOf(Text(), least=1), "The only texts allowed.", example="[GBP, EUR]"),
+    _f("pattern", Text(longest=1_000), "A regular expression that must be found in the text; no look-around, no "
+       "back-references.", example="'^[A-Z]{2}[0-9]+$'"),
+    _f("format", Choice(("email", "uuid", "uri", "date", "time", "ipv4", "ipv6")), "The form of the text.",
+       example="email"),
     _f("max_length", Whole(1), "Longest text allowed, in characters.", example="200"),
-    _f("personal", Truth(), "Whether it is personal data.", example="true"),
-    _DESCRIPTION,
+    _f("personal", Truth(), "Whether it is personal data; short for `sensitivity: personal`.", example="true"),
+    _f("sensitivity", Choice(("public", "internal", "personal", "sensitive", "secret")),
+       "How much harm it does in wrong hands; without it `internal`, or `personal` where that is true.",
+       example="sensitive"),
+    _f("purposes", ListOf(_COLUMN_TEXT, single=True), "What it may be used for.", example="[marketing, service]"),
+    _OWNER, _DESCRIPTION,
+    _f("on_violation", _ACTION, "What to do where this field breaks a rule, whatever the contract says.",
+       example="drop_field"),
+))  # fmt: skip
+
+_ACTIONS = Fields(kinds.RuleActions, (
+    _f("missing", _ACTION, "A required field is missing.", example="reject"),
+    _f("type", _ACTION, "A value is of another type.", example="drop_field"),
+    _f("value", _ACTION, "A value is not in the enum, pattern, format, length or range, or breaks another rule of "
+       "`schema`.", example="flag"),
+    _f("undeclared_field", _ACTION, "A field is neither in `properties` nor in `schema`. Without it such fields are "
+       "kept.", example="drop_field"),
 ))  # fmt: skip
 
 CONTRACTS = Kind(
-    plural="contracts", singular="contract", name=Text(meaning="the name of an event, or identify"),
-    folder="contracts",
-    doc="What an event must look like. Undeclared properties are kept, declared ones are checked and become columns.",
+    plural="contracts", singular="contract", folder="contracts",
+    name=Text(meaning="the name of an event, identify, group or context"),
+    doc="What an event must look like. `identify` and `group` are judged by their traits, `context` is the context of "
+        "every call. Undeclared fields are kept, declared ones are checked, and those of events become columns.",
     body=Fields(kinds.Contract, (
+        _f("version", Text("^[0-9]{1,9}\\.[0-9]{1,9}\\.[0-9]{1,9}$", "a version as '1.2.0'"),
+           "For people; when it is said, a changed contract needs a new one.", example="1.2.0"),
+        _f("compatibility", Choice(("none", "backward", "forward", "full")),
+           "What a new version promises. `backward`: whatever kept the old one keeps the new one; `forward`: the other "
+           "way round; `full`: both. `apply` refuses a version that breaks it.", example="backward"),
         _OWNER, _DESCRIPTION,
-        _f("properties", MapOf(PROPERTY), "Properties by name.",
+        _f("properties", MapOf(PROPERTY), "Fields by name.",
            example="{ order_id: { type: string, required: true } }"),
-        _f("on_violation", Choice(("quarantine", "flag")),
-           "`quarantine`: set the record aside with its reason. `flag`: keep it, marked.", example="flag"),
+        _f("schema", JsonSchema(), "JSON Schema 2020-12 over the fields of a record, besides `properties`.",
+           example="{ properties: { sku: { type: string } } }"),
+        _f("on_violation", _ACTION,
+           "`flag`: keep the record, marked. `drop_field`: keep it without the field, marked. `quarantine`: set it "
+           "aside with its reason. `reject`: refuse it; it is counted, not kept.", example="flag"),
+        _f("actions", _ACTIONS, "What to do per kind of rule, where not as `on_violation`.",
+           example="{ missing: reject, value: flag }"),
     )),
     example="""contract: Order Completed
+version: 1.0.0
 properties:
   order_id: { type: string, required: true }
   revenue: { type: decimal, minimum: 0 }
@@ -490,6 +429,9 @@ within: 28 days
 
 PROJECT = Fields(None, (
     _f("project", _NAME_TEXT, "The project's name.", required=True, example="my_shop"),
+    _f("undeclared_events", Choice(("allow", "flag", "quarantine", "reject")),
+       "What becomes of a track event that no contract speaks of: kept, kept and marked, set aside, or refused.",
+       example="flag"),
 ))  # fmt: skip
 
 SURFACE: tuple[Kind, ...] = (
@@ -535,8 +477,3 @@ STEP_DOCS: dict[str, str] = {
 
 LATER_STEPS = ("experiment", "decide", "hand_off", "call", "sync", "enter", "jump")
 """Steps of the language that this release does not run yet."""
-
-Shape = Union[
-    Text, Whole, Number, Truth, Duration, Share, Choice, Expression, Literal_, ListOf, MapOf, Fields, Named, Body,
-    Again, Steps,
-]  # fmt: skip

@@ -13,6 +13,7 @@ from datetime import datetime
 import msgspec
 
 from cadenza.definitions.builtin import BUILTIN_CONTRACTS, SYSTEM_PROPERTIES
+from cadenza.definitions.contract_fields import declared
 from cadenza.definitions.expression import (
     Agg,
     Binary,
@@ -41,7 +42,7 @@ from cadenza.errors import ExpressionError, near_miss
 
 SCALARS = ("string", "integer", "decimal", "boolean", "timestamp")
 NUMBERS = ("integer", "decimal")
-CALL_CONTRACTS = {"identify": None, "group": None, "page": "Page Viewed", "screen": "Screen Viewed"}
+CALL_CONTRACTS = {"identify": None, "group": None, "context": None, "page": "Page Viewed", "screen": "Screen Viewed"}
 """Contracts named after a call: the event that conditions see, if any."""
 LONGEST_WINDOW_S = 100 * 366 * 86400
 
@@ -101,7 +102,7 @@ def property_types(project: Project) -> dict[str, Type]:
     found.update((name, builtin[name]) for name in used if name in builtin)  # type: ignore[misc]
     for contract in project.contracts:
         if CALL_CONTRACTS.get(contract.name, contract.name) is not None:
-            found.update((n, p.type) for n, p in contract.properties.items() if p.type in SCALARS)  # type: ignore[misc]
+            found.update((n, p.type) for n, p in declared(contract).items() if p.type in SCALARS)  # type: ignore[misc]
     return found
 
 
@@ -117,7 +118,7 @@ def event_properties(project: Project) -> dict[str, dict[str, str]]:
     for contract in (*BUILTIN_CONTRACTS, *project.contracts):
         event = CALL_CONTRACTS.get(contract.name, contract.name)
         if event is not None:
-            events.setdefault(event, {}).update((n, p.type) for n, p in contract.properties.items())
+            events.setdefault(event, {}).update((n, p.type) for n, p in declared(contract).items())
     return events
 
 
@@ -129,7 +130,7 @@ def contracts_of(project: Project, event: str) -> tuple[Contract, ...]:
 
 def properties_of(project: Project, event: str) -> dict[str, Property]:
     """The declared properties of an event."""
-    return {name: prop for c in contracts_of(project, event) for name, prop in c.properties.items()}
+    return {name: prop for c in contracts_of(project, event) for name, prop in declared(c).items()}
 
 
 def expressions_of(project: Project) -> Iterator[Expr]:
@@ -257,15 +258,15 @@ class TypeCheck:
         return "boolean"
 
     def _property(self, event: str | None, name: str) -> Type | None:
-        declared = self.scope.events.get(event or "")
-        if declared is None:
+        known = self.scope.events.get(event or "")
+        if known is None:
             return None
-        if name not in declared:
+        if name not in known:
             if not self.scope.partial:
-                remedy = near_miss(name, declared) or "Declare it in the event's contract."
+                remedy = near_miss(name, known) or "Declare it in the event's contract."
                 self.error(f"'{event}' has no property '{name}' in its contract.", remedy)
             return None
-        kind = declared[name]
+        kind = known[name]
         if kind not in (*SCALARS, None):
             self.error(f"The property '{name}' of '{event}' is an {kind}; conditions compare single values.")
             return None

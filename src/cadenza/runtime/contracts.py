@@ -1,29 +1,40 @@
-"""Contracts at the door: does a normalised call look like what its contract says?
+"""Contracts at the door: does a normalised call look like what its contract says, and what follows when not?
 
-Shared by collection and import, so that a record is judged alike whichever way it comes in.
-A contract becomes one JSON Schema (2020-12), compiled once; jsonschema-rs has no regular expressions
-that can hang. ``null`` and ``""`` count as absent, as real clients send both for "nothing".
+Shared by collection and import, so that a record is judged alike whichever way it comes in. A contract becomes one
+JSON Schema (2020-12), compiled once; its patterns run in linear time. ``null`` and ``""`` count as absent, as real
+clients send both for "nothing".
 """
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Literal
 
-import jsonschema_rs
 import msgspec
 
 from cadenza.definitions.builtin import BUILTIN_CONTRACTS
-from cadenza.definitions.kinds import Contract, Property
+from cadenza.definitions.contract_fields import CALLS, CONTEXT, declared, json_schema, written_properties
+from cadenza.definitions.json_schema import compiled
+from cadenza.definitions.kinds import Action, Contract, Property
 from cadenza.definitions.project import Project
 
+__all__ = ["ContractChecker", "Judgement", "Violation", "contracts_in_force", "json_schema"]
+
 _SHOWN = 80
-"""Characters of an offending value that a message quotes."""
+"""Characters of an offending value or name that a message quotes."""
+_MOST_ERRORS = 1_000
+"""Errors of one record that are looked at; one with more is set aside, whatever its contract says."""
+_MOST_TOLD = 20
+"""Violations of one record that are told of."""
 
 _NAMES = {"page": "Page Viewed", "screen": "Screen Viewed"}
 """Calls whose contract is named after the event they count as; others without an event: after the call."""
 _IN_TRAITS = frozenset({"identify", "group"})
+_RESERVED = frozenset({*CALLS, CONTEXT})
+_MISSING = frozenset({"required", "dependentRequired", "minProperties"})
+_UNDECLARED = frozenset({"additionalProperties", "unevaluatedProperties", "propertyNames"})
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,12 +44,55 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     property: str
     rule: str
     message: str
-    action: Literal["quarantine", "flag"]
+    action: Action
+    declared: bool = True
 
     @builtins.property
     def reason(self) -> str:
-        """The reason under which refusals are counted: contract, property and rule, no values."""
-        return f"contract: {self.contract}.{self.property} {self.rule}"
+        """The reason under which refusals are counted: contract, field and rule. No values, and no names that a sender
+        made up, so that there are few reasons."""
+        if not self.contract:
+            return self.rule
+        return f"contract: {self.contract}.{self.property if self.declared else '*'} {self.rule}"
+
+    @builtins.property
+    def flag(self) -> str:
+        """How the record itself is marked; the field by name."""
+        mark = f"contract: {self.contract}.{_short(self.property)} {self.rule}" if self.contract else self.reason
+        return f"{mark}, dropped" if self.action == "drop_field" and self.rule not in _MISSING else mark
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What becomes of a record that breaks its contract. The gravest action decides: reject, quarantine, keep.
+
+    ``reason`` and ``detail`` are of the gravest violations; a record that is kept loses ``dropped`` (names of fields)
+    and gets ``flags``."""
+
+    outcome: Literal["keep", "quarantine", "reject"]
+    reason: str
+    detail: str
+    flags: list[str]
+    dropped: frozenset[str]
+
+
+def judged(violations: Iterable[Violation]) -> Judgement:
+    """What follows from the violations of one record; there is at least one."""
+    found = list(violations)
+    actions = {violation.action for violation in found}
+    outcome: Literal["keep", "quarantine", "reject"] = "keep"
+    if "reject" in actions:
+        outcome = "reject"
+    elif "quarantine" in actions:
+        outcome = "quarantine"
+    grave = found if outcome == "keep" else [violation for violation in found if violation.action == outcome]
+    detail = " ".join(violation.message for violation in grave[:_MOST_TOLD])
+    flags = list(dict.fromkeys(violation.flag for violation in found[:_MOST_TOLD]))
+    if len(found) > _MOST_TOLD:
+        flags.append(f"contract: {found[0].contract} broken in {len(found) - _MOST_TOLD} more ways")
+    dropped: frozenset[str] = frozenset()
+    if outcome == "keep":  # what is set aside is set aside whole
+        dropped = frozenset(v.property for v in found if v.action == "drop_field" and v.rule not in _MISSING)
+    return Judgement(outcome, grave[0].reason, detail, flags, dropped)
 
 
 class ContractChecker:
@@ -46,52 +100,89 @@ class ContractChecker:
 
     def __init__(self, project: Project) -> None:
         self._contracts = contracts_in_force(project)
-        self._schemas = {
-            name: jsonschema_rs.Draft202012Validator(json_schema(contract), validate_formats=True)
-            for name, contract in self._contracts.items()
-        }
+        self._schemas = {name: compiled(json_schema(contract)) for name, contract in self._contracts.items()}
+        self._fields = {name: _known_fields(contract) for name, contract in self._contracts.items()}
+        self._undeclared_events = project.undeclared_events
 
     def covers(self, call: str, event: str | None) -> bool:
-        """Whether there is a contract for a call of this type (and, for ``track``, of this event's name)."""
-        return _name_of(call, event) in self._contracts
+        """Whether there is something to judge in a call of this type (and, for ``track``, of this event's name)."""
+        return _name_of(call, event) in self._contracts or self._unplanned(call)
 
     def acceptor(self, call: str, event: str | None) -> Callable[[dict[str, Any]], bool] | None:
         """The quick question for such calls: is nothing wrong with these fields (``null`` and ``""`` removed)? None when
-        there is no contract for them. When it says no, ``check`` says why."""
+        there is nothing to judge. When it says no, ``check`` says why."""
         schema = self._schemas.get(_name_of(call, event))
-        return None if schema is None else schema.is_valid
+        if schema is None:
+            return _never if self._unplanned(call) else None
+        return schema.is_valid
 
     def check(self, body: dict[str, Any]) -> list[Violation]:
         """What is wrong with a normalised call body; empty when nothing is, or when no contract covers it."""
         call = str(body.get("type"))
         name, holder = _name_of(call, body.get("event")), "traits" if call in _IN_TRAITS else "properties"
-        schema = self._schemas.get(name)
-        if schema is None:
-            return []
-        held = body.get(holder)
-        contract = self._contracts[name]
+        if name not in self._schemas:
+            return [self._unknown_event(name)] if self._unplanned(call) else []
+        return self._check(name, holder, body.get(holder))
+
+    def check_context(self, context: dict[str, Any] | None) -> list[Violation]:
+        """What is wrong with the context of a call, its traits left out."""
+        return self._check(CONTEXT, CONTEXT, context) if CONTEXT in self._schemas else []
+
+    def _check(self, name: str, holder: str, held: Any) -> list[Violation]:
+        contract, schema = self._contracts[name], self._schemas[name]
         if held is not None and not isinstance(held, dict):
             message = f"{holder} must be an object, not {_kind_of(held)}."
-            return [_violation(contract, holder, "type", message)]
-        fields = {key: _judged(value) for key, value in (held or {}).items() if value is not None and value != ""}
+            action = contract.actions.type or contract.on_violation
+            return [Violation(contract=name, property=holder, rule="type", message=message, action=action)]
+        fields = {key: value for key, value in (held or {}).items() if value is not None and value != ""}
         if schema.is_valid(fields):
             return []
-        return list(_violations(contract, schema, fields))
+        found: dict[tuple[str, str], Violation] = {}
+        try:
+            errors = list(islice(schema.iter_errors(fields), _MOST_ERRORS))
+        except ValueError:  # the validator's own limit, far above what collection lets pass
+            errors = []
+        mistyped = {tuple(error.instance_path) for error in errors if error.kind.name == "type"}
+        for error in errors:
+            if error.kind.name != "type" and tuple(error.instance_path) in mistyped:
+                continue  # what else is wrong with it follows from the type
+            for violation in _violations(contract, self._fields[name], error, fields):
+                found.setdefault((violation.property, violation.rule), violation)
+        if len(errors) in (0, _MOST_ERRORS):
+            message = f"{name}: the record breaks its contract in {_MOST_ERRORS:,} places or more, or nests too deep."
+            action = "reject" if contract.on_violation == "reject" else "quarantine"
+            found["record", "errors"] = Violation(
+                contract=name, property="record", rule="errors", message=message, action=action
+            )
+        return list(found.values())
+
+    def _unplanned(self, call: str) -> bool:
+        return call == "track" and self._undeclared_events != "allow"
+
+    def _unknown_event(self, name: str) -> Violation:
+        action: Any = self._undeclared_events
+        message = f"No contract speaks of the event '{_short(name)}'."
+        return Violation(contract="", property="event", rule="undeclared_event", message=message, action=action)
 
 
-def _judged(value: Any) -> Any:
-    """What the schema needs to see: of arrays and objects only that they are (their insides are not declared)."""
-    return type(value)() if isinstance(value, (list, dict)) else value
+def _never(fields: dict[str, Any]) -> bool:
+    """The acceptor of events that no contract speaks of, where the project wants to know."""
+    return False
 
 
 def _name_of(call: str, event: Any) -> str:
-    return str(event or "") if call == "track" else _NAMES.get(call, call)
+    """The contract's name. A track event may be called as a call is; no contract speaks of it then."""
+    if call != "track":
+        return _NAMES.get(call, call)
+    name = str(event or "")
+    return "" if name in _RESERVED else name
 
 
 def contracts_in_force(project: Project) -> dict[str, Contract]:
     """The project's contracts and the built-in ones by name; where both name an event, the built-in properties hold
     and the project's are added. A built-in contract that requires nothing only flags: it informs, it does not refuse."""
-    found = {contract.name: contract for contract in project.contracts}
+    renamed = ((_NAMES.get(contract.name, contract.name), contract) for contract in project.contracts)
+    found = {name: msgspec.structs.replace(contract, name=name) for name, contract in renamed}
     for contract in BUILTIN_CONTRACTS:
         mine = found.get(contract.name)
         if mine is not None:
@@ -104,21 +195,50 @@ def contracts_in_force(project: Project) -> dict[str, Contract]:
     return found
 
 
-def _violation(contract: Contract, name: str, rule: str, message: str) -> Violation:
-    return Violation(contract=contract.name, property=name, rule=rule, message=message, action=contract.on_violation)
+def _known_fields(contract: Contract) -> dict[str, Property | None]:
+    """The fields that a contract names, with what is declared of them."""
+    return {**dict.fromkeys(written_properties(contract)), **declared(contract)}
 
 
-def _violations(contract: Contract, schema: Any, fields: dict[str, Any]) -> Iterator[Violation]:
-    for error in schema.iter_errors(fields):
-        rule = error.kind.name
-        if rule == "required":
-            missing = error.kind.property
-            yield _violation(contract, missing, rule, f"{contract.name}: {missing} is required and missing.")
-            continue
-        name = str(error.instance_path[0]) if error.instance_path else "record"
-        declared = contract.properties.get(name)
-        shown = "a personal value" if declared is None or declared.personal else _shown(fields.get(name))
-        yield _violation(contract, name, rule, f"{contract.name}: {name} {_demand(declared, rule)}; it is {shown}.")
+def _violations(
+    contract: Contract, known: dict[str, Property | None], error: Any, fields: dict[str, Any]
+) -> Iterator[Violation]:
+    """What one error of the validator says, field by field."""
+    rule = error.kind.name
+    path = [str(part) for part in error.instance_path]
+    if not path and rule in ("additionalProperties", "unevaluatedProperties"):
+        for name in error.kind.unexpected:
+            message = f"{contract.name}: {_short(name)} is not declared."
+            yield _violation(contract, known, name, rule, message)
+        return
+    if not path and rule == "required":
+        name = error.kind.property
+        yield _violation(contract, known, name, rule, f"{contract.name}: {name} is required and missing.")
+        return
+    name = path[0] if path else "record"
+    field = known.get(name)
+    demand = _demand(field, rule) if len(path) == 1 else f"breaks the rule {rule}"
+    at = _short("/".join(path)) if len(path) > 1 else _short(name)
+    shown = ""
+    if path:
+        shown = "; it is " + ("a personal value" if field is None or field.is_personal else _shown(fields.get(name)))
+    yield _violation(contract, known, name, rule, f"{contract.name}: {at} {demand}{shown}.")
+
+
+def _violation(contract: Contract, known: dict[str, Property | None], name: str, rule: str, message: str) -> Violation:
+    field = known.get(name)
+    by_rule = contract.actions.value
+    if rule in _MISSING:
+        by_rule = contract.actions.missing
+    elif rule == "type":
+        by_rule = contract.actions.type
+    elif rule in _UNDECLARED and name not in known:
+        by_rule = contract.actions.undeclared_field
+    action = (field.on_violation if field else None) or by_rule or contract.on_violation
+    return Violation(
+        contract=contract.name, property=name, rule=rule, message=message, action=action,
+        declared=name in known or name == "record",
+    )  # fmt: skip
 
 
 def _demand(declared: Property | None, rule: str) -> str:
@@ -127,52 +247,30 @@ def _demand(declared: Property | None, rule: str) -> str:
     match rule:
         case "type":
             return f"must be of type {declared.type}"
-        case "minimum":
+        case "minimum" if declared.minimum is not None:
             return f"must be at least {declared.minimum:g}"
-        case "maximum":
+        case "maximum" if declared.maximum is not None:
             return f"must be at most {declared.maximum:g}"
-        case "enum":
+        case "enum" if declared.enum:
             return f"must be one of {', '.join(repr(item) for item in declared.enum)}"
-        case "maxLength":
+        case "pattern" if declared.pattern is not None:
+            return f"must match {declared.pattern}"
+        case "maxLength" if declared.max_length is not None:
             return f"must have at most {declared.max_length} characters"
-        case "format":
+        case "format" if declared.type == "timestamp":
             return "must be an RFC 3339 date and time"
+        case "format" if declared.format is not None:
+            return f"must have the form {declared.format}"
     return f"breaks the rule {rule}"
 
 
 def _shown(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
+    return _short(msgspec.json.encode(value).decode())
+
+
+def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _kind_of(value: Any) -> str:
     return {list: "an array", str: "a string", bool: "a boolean"}.get(type(value), "a number")
-
-
-_JSON_TYPES = {"decimal": "number", "timestamp": "string"}
-
-
-def json_schema(contract: Contract) -> dict[str, Any]:
-    """The contract as JSON Schema 2020-12. Undeclared properties are allowed: they are kept, not judged."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": contract.name,
-        "type": "object",
-        "properties": {name: _property_schema(item) for name, item in contract.properties.items()},
-        "required": [name for name, item in contract.properties.items() if item.required],
-    }
-
-
-def _property_schema(declared: Property) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": _JSON_TYPES.get(declared.type, declared.type)}
-    if declared.type == "timestamp":
-        schema["format"] = "date-time"
-    if declared.minimum is not None:
-        schema["minimum"] = declared.minimum
-    if declared.maximum is not None:
-        schema["maximum"] = declared.maximum
-    if declared.enum:
-        schema["enum"] = list(declared.enum)
-    if declared.max_length is not None:
-        schema["maxLength"] = declared.max_length
-    return schema

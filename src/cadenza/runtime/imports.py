@@ -25,7 +25,7 @@ from cadenza.definitions.project import Project
 from cadenza.errors import ExpressionError, StoreError, TerminalError, near_miss
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Log, NewRecord, Refused
-from cadenza.runtime.contracts import ContractChecker, Violation
+from cadenza.runtime.contracts import ContractChecker, Judgement, judged
 from cadenza.sql import file_source as fs
 from cadenza.sql.wall_clock import wall_offsets
 
@@ -389,9 +389,9 @@ class _Appender:
         refused: list[Refused] = []
         for rank, line, message_id, at, body in rows:
             encoded = body.encode()
-            reason, detail, flags = self._judge(rank, message_id, at, encoded, now)
+            reason, detail, judgement = self._judge(rank, message_id, at, encoded, now)
             if reason is None:
-                accepted.append((rank, self._record(message_id, at, _with_flags(encoded, flags))))
+                accepted.append((rank, self._record(message_id, at, _marked(encoded, judgement))))
                 continue
             refused.append(Refused(
                 source=self._source.name, reason=reason, detail=f"line {line}: {detail}", body=encoded,
@@ -427,36 +427,44 @@ class _Appender:
 
     def _judge(
         self, rank: int, message_id: str | None, at: int | None, body: bytes, now: int
-    ) -> tuple[str | None, str, list[str]]:
-        """The reason to refuse a row (or None), its detail, and the flags it carries."""
+    ) -> tuple[str | None, str, Judgement]:
+        """The reason to refuse a row (or None), its detail, and how it is kept where it breaks its contract."""
         if not message_id:
-            return "no_message_id", "the mapping's message_id is empty.", []
+            return "no_message_id", "the mapping's message_id is empty.", _UNMARKED
         if len(message_id) > MAX_ID:
-            return "message_id_too_long", f"'{message_id[:40]}...' has more than {MAX_ID} characters.", []
+            return "message_id_too_long", f"'{message_id[:40]}...' has more than {MAX_ID} characters.", _UNMARKED
         if at is None:
-            return "bad_timestamp", "the timestamp is missing or cannot be read.", []
+            return "bad_timestamp", "the timestamp is missing or cannot be read.", _UNMARKED
         if at > now:
-            return "future_timestamp", "the timestamp lies in the future.", []
+            return "future_timestamp", "the timestamp lies in the future.", _UNMARKED
         if not self._checker.covers(self._source.records[rank].call, self._source.records[rank].event):
-            return None, "", []
+            return None, "", _UNMARKED
         violations = self._checker.check(msgspec.json.decode(body))
-        grave = [violation for violation in violations if violation.action == "quarantine"]
-        if grave:
-            return grave[0].reason, " ".join(violation.message for violation in grave), []
+        if not violations:
+            return None, "", _UNMARKED
+        judgement = judged(violations)
+        if judgement.outcome != "keep":
+            # A file is read once and nobody is there to send again: what a contract rejects is set aside, too.
+            return judgement.reason, judgement.detail, _UNMARKED
         self.flagged.update({violation.reason for violation in violations})
-        return None, "", _flags(violations)
+        return None, "", judgement
 
 
-def _flags(violations: Sequence[Violation]) -> list[str]:
-    return sorted({violation.reason for violation in violations})
+_UNMARKED = Judgement("keep", "", "", [], frozenset())
 
 
-def _with_flags(body: bytes, flags: list[str]) -> bytes:
-    """The body with its flags, in its place among the sorted members: decoding would round exact decimals."""
-    if not flags:
+def _marked(body: bytes, judgement: Judgement) -> bytes:
+    """The body with its flags and without what its contract drops, members sorted: decoding would round exact
+    decimals."""
+    if not judgement.flags:
         return body
     raw = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    raw["flags"] = msgspec.Raw(msgspec.json.encode(flags))
+    raw["flags"] = msgspec.Raw(msgspec.json.encode(sorted(judgement.flags)))
+    for holder in ("properties", "traits") if judgement.dropped else ():
+        if holder in raw:
+            fields = msgspec.json.decode(raw[holder], type=dict[str, msgspec.Raw])
+            kept = {name: value for name, value in fields.items() if name not in judgement.dropped}
+            raw[holder] = msgspec.Raw(msgspec.json.encode(kept))
     return msgspec.json.encode(raw, order="sorted")
 
 

@@ -26,7 +26,7 @@ from cadenza.clock import EPOCH, MICROSECOND, to_micros
 from cadenza.definitions.project import Project
 from cadenza.ids import random_id
 from cadenza.ports.ledger import Batch, Refused
-from cadenza.runtime.contracts import ContractChecker
+from cadenza.runtime.contracts import ContractChecker, Judgement, judged
 from cadenza.runtime.wire import MAX_DEPTH, Call, Decoded, Unusable, micros
 
 TYPES = frozenset({"track", "identify", "page", "screen", "group", "alias"})
@@ -42,12 +42,21 @@ _SURELY_FLAT = 512
 """A body of so many bytes cannot nest deep enough to trouble anybody: it is not walked."""
 
 
+class Rejected(msgspec.Struct, frozen=True):
+    """A call that its contract rejects: counted under ``reason``, not kept. ``detail`` is for the sender."""
+
+    reason: str
+    detail: str
+
+
 class Prepared(msgspec.Struct, frozen=True):
-    """What one request becomes: records to store and records to quarantine. ``size`` is the bytes of the request."""
+    """What one request becomes: records to store, records to quarantine, calls that are only counted. ``size`` is the
+    bytes of the request."""
 
     batch: Batch
     refused: list[Refused]
     size: int
+    rejected: list[Rejected] = []
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,10 +86,11 @@ class _Body(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class _Context(msgspec.Struct, frozen=True):
-    """A context made canonical, and the traits that rode in it."""
+    """A context made canonical, the traits that rode in it, and what its contract says of it."""
 
     raw: msgspec.Raw | None
     traits: dict[str, Any] | None
+    judged: Judgement | None = None
 
 
 _EMPTY = _Context(None, None)
@@ -98,6 +108,7 @@ class Normaliser:
         self._checked: Project | None = None
         self._checker = ContractChecker(Project())
         self._contexts: dict[bytes, _Context] = {}
+        self._no_context = _EMPTY
         self._last_context: tuple[bytes, _Context] = (b"", _EMPTY)
         self._acceptors: dict[object, Callable[[dict[str, Any]], bool]] = {}
 
@@ -110,11 +121,11 @@ class Normaliser:
         sent_at: datetime | None = None,
     ) -> Prepared:
         """Records of a request that came at ``received`` (µs). ``call_type`` is set by single-call routes; ``sent_at``
-        is a header's, where the body has none. Raises nothing for bad calls: they come back as refused."""
+        is a header's, where the body has none. Raises nothing for bad calls: they come back as refused or rejected."""
         self._follow_project()
         sent = decoded.sent_at or sent_at
         sent_us = None if sent is None else micros(sent)
-        shared = _EMPTY if decoded.context is None else self._context(decoded.context)
+        shared = self._no_context if decoded.context is None else self._context(decoded.context)
         ids: list[str] = []
         bodies: list[bytes] = []
         around: bytes | None = None
@@ -127,12 +138,16 @@ class Normaliser:
             )
             for bad in decoded.bad
         ]  # fmt: skip
+        rejected: list[Rejected] = []
         for call in decoded.calls:
             try:
                 message_id = _message_id(call)
                 bodies.append(self._body(call, call_type or call.type, received, sent_us, shared))
                 ids.append(message_id)
             except _Broken as error:
+                if error.body is None:
+                    rejected.append(Rejected(error.reason, error.detail))
+                    continue
                 around = around or _envelope(received, call_type, sent_us, decoded.context)
                 message_id = _ident(call.messageId)[:MAX_ID] or None
                 refused.append(Refused(
@@ -142,13 +157,16 @@ class Normaliser:
             except Unusable as error:
                 around = around or _envelope(received, call_type, sent_us, decoded.context)
                 refused.append(_refused(call, source, error, around))
-        return Prepared(Batch(kind="call", source=source, ids=ids, bodies=bodies), refused, decoded.size)
+        return Prepared(Batch(kind="call", source=source, ids=ids, bodies=bodies), refused, decoded.size, rejected)
 
     def _follow_project(self) -> None:
         project = self._project()
         if project is not self._checked:
             self._checker = ContractChecker(project)
             self._acceptors.clear()
+            self._contexts.clear()
+            self._no_context = self._judged_context(_EMPTY)
+            self._last_context = (b"", self._no_context)
             self._checked = project
 
     def _body(self, call: Call, kind: str | None, received: int, sent_us: int | None, shared: _Context) -> bytes:
@@ -163,7 +181,7 @@ class Normaliser:
         if raw_context != self._last_context[0]:
             self._last_context = (raw_context, self._context(call.context))
         context = self._last_context[1]
-        if context is _EMPTY:
+        if context is self._no_context:
             context = shared
         properties, traits, user, anonymous = call.properties, call.traits, call.userId, call.anonymousId
         if properties is not None and (None in (held := properties.values()) or "" in held):
@@ -199,6 +217,8 @@ class Normaliser:
         accepts = self._acceptors.get(key)
         if accepts is None:
             accepts = self._acceptor(key, kind, body.event)
+        if context.judged is not None:
+            _follow(context.judged, body)
         if not accepts(body.traits or {} if kind == "identify" else body.properties or {}):
             self._check_contract(body)
         raw = _encode(body)
@@ -214,16 +234,22 @@ class Normaliser:
         return accepts
 
     def _check_contract(self, body: _Body) -> None:
-        """Satisfied, or flagged. Raises _Broken."""
+        """Satisfied, or flagged, perhaps without some fields. Raises _Broken, and Unusable when it nests too deep."""
+        _check_depth(body)
         traits = body.properties if body.type == "group" else body.traits
         seen = {"type": body.type, "event": body.event, "properties": body.properties, "traits": traits}
         violations = self._checker.check(seen)
         if not violations:
             return
-        if violations[0].action == "quarantine":
-            detail = " ".join(violation.message for violation in violations)
-            raise _Broken(str(violations[0].reason), detail, _encode(body))
-        body.flags = [str(violation.reason) for violation in violations]
+        judgement = judged(violations)
+        if judgement.dropped:
+            held = body.traits if body.type == "identify" else body.properties
+            kept = {name: value for name, value in (held or {}).items() if name not in judgement.dropped} or None
+            if body.type == "identify":
+                body.traits = kept
+            else:
+                body.properties = kept
+        _follow(judgement, body)
 
     def _context(self, raw: msgspec.Raw) -> _Context:
         """A context in canonical form. Clients send the same one over and over, so they are remembered."""
@@ -231,19 +257,39 @@ class Normaliser:
         known = self._contexts.get(key)
         if known is None:
             known = _read_context(key)
+            known = self._no_context if known is _EMPTY else self._judged_context(known)
             if len(key) <= _CONTEXT_BYTES:
                 if len(self._contexts) >= _REMEMBERED:
                     self._contexts.clear()
                 self._contexts[key] = known
         return known
 
+    def _judged_context(self, context: _Context) -> _Context:
+        """The context with what its contract says of it, without the fields that the contract drops."""
+        fields = msgspec.json.decode(context.raw) if context.raw is not None else {}
+        violations = self._checker.check_context(fields)
+        if not violations:
+            return context
+        judgement = judged(violations)
+        kept = {name: value for name, value in fields.items() if name not in judgement.dropped}
+        return _Context(msgspec.Raw(_encode(kept)) if kept else None, context.traits, judgement)
+
 
 class _Broken(Exception):
-    """A call that breaks its contract. ``body`` is its normal form, so that it can be taken up again later."""
+    """A call that breaks its contract. ``body`` is its normal form, so that it can be taken up again later; None for
+    one that is rejected."""
 
-    def __init__(self, reason: str, detail: str, body: bytes) -> None:
+    def __init__(self, reason: str, detail: str, body: bytes | None) -> None:
         self.reason, self.detail, self.body = reason, detail, body
         super().__init__(detail)
+
+
+def _follow(judgement: Judgement, body: _Body) -> None:
+    """Mark a body as its judgement says. Raises _Broken when it is not to be kept."""
+    if judgement.outcome != "keep":
+        kept = _encode(body) if judgement.outcome == "quarantine" else None
+        raise _Broken(judgement.reason, judgement.detail, kept)
+    body.flags = [*(body.flags or ()), *judgement.flags]
 
 
 def _envelope(received: int, call_type: str | None, sent_us: int | None, context: msgspec.Raw | None) -> bytes:

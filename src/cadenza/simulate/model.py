@@ -15,6 +15,7 @@ import msgspec
 
 from cadenza.clock import EPOCH, from_micros, to_micros
 from cadenza.definitions.builtin import BUILTIN_CONTRACTS
+from cadenza.definitions.contract_fields import declared
 from cadenza.definitions.expression import Agg, Consented, Expr, InJourney, InSegment, OlderThan, Trait, walk
 from cadenza.definitions.kinds import (
     Branch,
@@ -63,9 +64,7 @@ class Model:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.types = {
-            name: p.type for c in (*BUILTIN_CONTRACTS, *project.contracts) for name, p in c.properties.items()
-        }
+        self.types = {name: p.type for c in (*BUILTIN_CONTRACTS, *project.contracts) for name, p in declared(c).items()}
         self.traits = {t.name: t for t in project.traits}
         self.steps = {j.name: {p: (s, follows) for p, s, follows in layout(j.steps)} for j in project.journeys}
         self.order = sorted(project.journeys, key=lambda j: (-j.priority, j.name))

@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 from sqlglot import exp, parse_one
 
+from cadenza.definitions.contract_fields import declared
 from cadenza.definitions.expression import Expr
 from cadenza.definitions.kinds import Metric
 from cadenza.definitions.project import Project
@@ -84,7 +85,7 @@ def _signed(project: Project, metric: Metric, refunds: list[str]) -> exp.Expr:
 
 def _property(project: Project, name: str) -> exp.Expr:
     """The amount under a property: its typed column when a contract declares it, else out of the JSON."""
-    if any(name in c.properties and c.properties[name].type in _SCALARS for c in project.contracts):
+    if any(name in (fields := declared(c)) and fields[name].type in _SCALARS for c in project.contracts):
         return exp.TryCast(this=step.column(f"p_{name}", "e"), to=exp.DataType.build(_AMOUNT))
     stored = step.sql("(SELECT y.properties FROM event_payload AS y WHERE y.offset_ = e.offset_)").copy()
     text = exp.func("json_extract_string", stored, step.text(f'$."{name}"'), dialect=step.DIALECT)
