@@ -54,12 +54,14 @@ class Overloaded(TransientError):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """What became of a request, durable by now. ``conflict`` and ``quarantined`` records are in quarantine."""
+    """What became of a request, durable by now. ``conflict`` and ``quarantined`` records are in quarantine; ``rejected``
+    calls are only counted."""
 
     stored: int
     duplicate: int
     conflict: int
     quarantined: int
+    rejected: int = 0
 
 
 Answer = Settled | BaseException
@@ -167,6 +169,7 @@ class Collector:
     def _commit(self, group: list[_Waiting], rejected: Counter[tuple[str, str]]) -> None:
         batches = [item.prepared.batch for item in group]
         refused = [one for item in group for one in item.prepared.refused]
+        rejected.update((item.prepared.batch.source, one.reason) for item in group for one in item.prepared.rejected)
         answers: list[Answer]
         try:
             fault("collect.before_append")
@@ -193,7 +196,10 @@ def _answers(group: Sequence[_Waiting], verdicts: Mapping[int, Appended]) -> Seq
         if verdicts:
             found = Counter(verdicts[index].status for index in range(low, high) if index in verdicts)
             duplicate, conflict = found["duplicate"], found["conflict"]
-        answers.append(Settled(high - low - duplicate - conflict, duplicate, conflict, len(item.prepared.refused)))
+        prepared = item.prepared
+        answers.append(Settled(
+            high - low - duplicate - conflict, duplicate, conflict, len(prepared.refused), len(prepared.rejected)
+        ))  # fmt: skip
         low = high
     return answers
 

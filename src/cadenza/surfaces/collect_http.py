@@ -3,7 +3,8 @@
 Clients decide by the status alone, and not all by the same rules: success is exactly 200; 400, 401 and 413 are final;
 429 and 503 are sent again (with ``Retry-After``). Error bodies carry ``code`` and ``message``, without which two
 clients retry a 400 ten times. 200 is answered when the records are durable, also for those that went to quarantine:
-they are kept, and sending them again would not mend them.
+they are kept, and sending them again would not mend them. A single call that its contract rejects is answered 400; in a
+batch it is counted, and the rest is stored.
 """
 
 from __future__ import annotations
@@ -140,8 +141,10 @@ class _CollectApp:
             self._collector.reject(source or "", refusal.code)
             raise
         prepared = self._collector.prepare(decoded, source)
-        if prepared.batch.ids or prepared.refused:
+        if prepared.batch.ids or prepared.refused or prepared.rejected:
             await self._durable(prepared)
+        if prepared.rejected and found.route.call_type:
+            raise _Answered(400, "contract", prepared.rejected[0].detail)
 
     async def _durable(self, prepared: Any) -> None:
         loop = asyncio.get_running_loop()
