@@ -7,7 +7,7 @@ import re
 from cadenza.clock import Clock, to_micros
 from cadenza.definitions.decode import LONGEST_DURATION_S
 from cadenza.definitions.expression import duration_seconds
-from cadenza.definitions.surface import DURATION
+from cadenza.definitions.shapes import DURATION
 from cadenza.errors import CadenzaError
 from cadenza.ledger.archiving import Archived, archive
 from cadenza.ledger.log import SqliteLog
