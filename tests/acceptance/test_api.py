@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from cadenza.errors import OperatingError
-from cadenza.runtime.receipt import Receipt, write_receipt
 from cadenza.surfaces.api import api_app
 from cadenza.surfaces.encoding import from_json, to_json
 from cadenza.surfaces.openapi import document
@@ -51,7 +49,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         opened.run()
         collector = opened.collector()
         body = json.dumps({"batch": CALLS}).encode()
-        asyncio.run(collector.keep(collector.received_at(), write_receipt(Receipt(source="website")), body))
+        collector.submit(collector.prepare(collector.decode(body, True), "website")).result(60)
         collector.close()
         opened.run(opened.clock.now())
         yield opened

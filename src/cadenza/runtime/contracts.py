@@ -108,6 +108,10 @@ class ContractChecker:
         """Whether there is something to judge in a call of this type (and, for ``track``, of this event's name)."""
         return _name_of(call, event) in self._contracts or self._unplanned(call)
 
+    def contract_of(self, call: str, event: str | None) -> str:
+        """The name of the contract that judges such calls, whether or not there is one."""
+        return _name_of(call, event)
+
     def acceptor(self, call: str, event: str | None) -> Callable[[dict[str, Any]], bool] | None:
         """The quick question for such calls: is nothing wrong with these fields (``null`` and ``""`` removed)? None when
         there is nothing to judge. When it says no, ``check`` says why."""
@@ -165,6 +169,15 @@ class ContractChecker:
         return Violation(contract="", property="event", rule="undeclared_event", message=message, action=action)
 
 
+def canonical(name: str) -> str:
+    """The name under which a contract is in force: that of the event, for contracts named after a call.
+
+    >>> canonical('page')
+    'Page Viewed'
+    """
+    return _NAMES.get(name, name)
+
+
 def _never(fields: dict[str, Any]) -> bool:
     """The acceptor of events that no contract speaks of, where the project wants to know."""
     return False
@@ -181,7 +194,7 @@ def _name_of(call: str, event: Any) -> str:
 def contracts_in_force(project: Project) -> dict[str, Contract]:
     """The project's contracts and the built-in ones by name; where both name an event, the built-in properties hold
     and the project's are added. A built-in contract that requires nothing only flags: it informs, it does not refuse."""
-    renamed = ((_NAMES.get(contract.name, contract.name), contract) for contract in project.contracts)
+    renamed = ((canonical(contract.name), contract) for contract in project.contracts)
     found = {name: msgspec.structs.replace(contract, name=name) for name, contract in renamed}
     for contract in BUILTIN_CONTRACTS:
         mine = found.get(contract.name)

@@ -19,6 +19,7 @@ from cadenza.definitions.project import Project, encode
 from cadenza.ids import fingerprint
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Log, NewRecord
+from cadenza.runtime.contract_impact import ContractPlan, contract_plans
 from cadenza.runtime.deploy import deploy_body, everyone_row, run
 from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import Program, Version
@@ -65,6 +66,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[SegmentPlan, ...]
     journeys: tuple[JourneyPlan, ...]
     sql: tuple[CompiledSql, ...]
+    contracts: tuple[ContractPlan, ...] = ()
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +77,9 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-def plan(engine: Engine, deployed: Project | None, wanted: Project) -> Plan:
-    """What applying ``wanted`` would change. ``engine``: a connection of its own to the store."""
+def plan(engine: Engine, deployed: Project | None, wanted: Project, log: Log | None = None) -> Plan:
+    """What applying ``wanted`` would change. ``engine``: a connection of its own to the store. ``log``: where changed
+    contracts are tried on recent records; without it they are not."""
     changes = difference(deployed, wanted)
     program = Program(wanted, _versions(wanted))
     return Plan(
@@ -85,6 +88,7 @@ def plan(engine: Engine, deployed: Project | None, wanted: Project) -> Plan:
         changes=changes, persons=engine.query("SELECT count(*) FROM person WHERE merged_into IS NULL")[0][0],
         segments=tuple(_segments(engine, deployed, program)) if deployed is not None else (),
         journeys=tuple(_journeys(engine, changes, deployed, wanted)), sql=tuple(_compiled(program)),
+        contracts=contract_plans(deployed, wanted, log),
     )  # fmt: skip
 
 
@@ -236,4 +240,4 @@ def _shadow_traits(engine: Engine, program: Program) -> str | None:
     return "trait_value"
 
 
-__all__ = ["CompiledSql", "Deployed", "JourneyPlan", "Plan", "SegmentPlan", "apply", "plan"]
+__all__ = ["CompiledSql", "ContractPlan", "Deployed", "JourneyPlan", "Plan", "SegmentPlan", "apply", "plan"]

@@ -14,6 +14,7 @@ from cadenza.workspace import JourneyPlan, Plan
 
 _SIGNS = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 _SINGULAR = {"policy": "policy", "identity": "identity", "project": "project"}
+_MOST_REASONS = 10
 _INSIDE = {"pin": "finish on the version they entered", "exit": "leave the journey"}
 
 
@@ -21,7 +22,7 @@ def render_plan(plan: Plan, sql: bool) -> list[RenderableType]:
     """The plan as rich renderables; ``sql``: with what conditions compile to."""
     parts: list[RenderableType] = [*_changes(plan)]
     if plan.changes:
-        parts += ["", *_people(plan)]
+        parts += [*_contracts(plan), "", *_people(plan)]
     if sql:
         parts += [*_sql(plan)]
     return [*parts, ""]
@@ -40,6 +41,27 @@ def _changes(plan: Plan) -> Iterator[RenderableType]:
         for part in change.fields:
             old, new = (value if value is not None else "(nothing)" for value in (part.old, part.new))
             yield Padding(Text(f"{part.path}: {old} -> {new}"), (0, 0, 0, 6))
+
+
+def _contracts(plan: Plan) -> Iterator[RenderableType]:
+    """For each contract that differs: its promise, who reads what changes, and what recent records say."""
+    for contract in plan.contracts:
+        found = contract.compatibility
+        if found is None and not contract.fields and not contract.recent:
+            continue
+        versions = f" {found.old_version} -> {found.new_version}" if found and found.new_version else ""
+        yield Text(f"\nContract {contract.name}{versions}", style="bold")
+        if found is not None:
+            yield Text(f"  promised: {found.promised}; holds: {found.holds}")
+            yield from (Text(f"  BREAKS its promise: {broken}", style="red") for broken in found.breaks)
+            if found.refused is not None:
+                yield Text(f"  It will not be applied: {found.refused}", style="bold red")
+        for field in contract.fields:
+            names = ", ".join(f"{reader.kind} {reader.name}" for reader in field.readers)
+            yield Text(f"  {field.field} is read by {names}")
+        if contract.recent is not None and contract.recent.judged:
+            yield Text(f"  {contract.recent.failing:,} of {contract.recent.judged:,} recent records would break it")
+            yield from (Text(f"    {n:,} {reason}") for reason, n in [*contract.recent.reasons.items()][:_MOST_REASONS])
 
 
 def _people(plan: Plan) -> Iterator[RenderableType]:
