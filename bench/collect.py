@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
@@ -34,9 +35,13 @@ from bench.figures import Figure, cpu_s, peak_rss_mb, run_module
 from cadenza.clock import SystemClock
 from cadenza.definitions.kinds import Contract, Property
 from cadenza.definitions.project import Project
+from cadenza.ids import random_id
+from cadenza.ledger.journal import JournalWriter
 from cadenza.ledger.log import SqliteLog
-from cadenza.runtime.collect import Collector
+from cadenza.runtime.collect import Collector, Limits, journal_room
+from cadenza.runtime.sequence import Sequencer
 from cadenza.surfaces.collect_http import collect_app
+from cadenza.surfaces.collect_protocol import Front
 
 AIMS = {"single": 8_000, "batch": 150_000}
 RATIO_AIM = 4
@@ -78,25 +83,43 @@ def pieces(batch: int | None) -> list[bytes]:
 
 
 def serve(kind: str, folder: Path, port: int) -> None:
-    """One server process until SIGINT."""
+    """One server process until SIGINT: ``collector`` keeps requests in its journal, ``cadenza`` moves them to the log as
+    well (as ``cadenza run`` does)."""
     log = SqliteLog.open(folder / "log.db")
-    project = Project(contracts=(CONTRACT,))
-    collector = Collector(log, SystemClock(), lambda: project)
+    project, clock, limits = Project(contracts=(CONTRACT,)), SystemClock(), Limits()
+    journal = JournalWriter.open(folder / "journal", f"c{port}", random_id())
+    collector = Collector(journal, clock, lambda: journal_room(folder / "journal", limits))
+    sequencer = Sequencer(log, folder / "journal", clock, lambda: project)
+    stopping = threading.Event()
+    moving = threading.Thread(target=_move, args=(sequencer, stopping))
+    http: Any = "httptools"
     if kind == "bare":
         app: Any = _bare
-    elif kind == "cadenza":
-        app = collect_app(collector, {KEY: "web"})
-    else:
+    elif kind == "fastapi":
         from bench.collect_fastapi import fastapi_app
 
         app = fastapi_app(collector, KEY)
+    else:
+        app = collect_app(collector, {KEY: "web"})
+        http = Front(app, collector).protocol()
+    if kind != "collector":
+        moving.start()
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="error", access_log=False, loop="uvloop", http="httptools"
+        app, host="127.0.0.1", port=port, log_level="error", access_log=False, loop="uvloop", http=http
     )
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run()
     collector.close()
+    stopping.set()
+    if kind != "collector":
+        moving.join()
     log.close()
+
+
+def _move(sequencer: Sequencer, stopping: threading.Event) -> None:
+    while not stopping.is_set():
+        if not sequencer.catch_up():
+            stopping.wait(0.01)
 
 
 async def _bare(scope: Any, receive: Any, send: Any) -> None:
@@ -199,7 +222,16 @@ def measure(kind: str, seconds: float, connections: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         port = _free_port()
         command = [sys.executable, "-m", "bench.collect", "--serve", kind, folder, str(port)]
-        server = subprocess.Popen(command, cwd=Path(__file__).parent.parent, env=os.environ | {"PYTHONPATH": "src:."})
+        server = subprocess.Popen(
+            command,
+            cwd=Path(__file__).parent.parent,
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(
+                    [str(Path(__file__).parent.parent / "src"), str(Path(__file__).parent.parent)]
+                )
+            },
+        )
         try:
             _wait_for(port)
             drive(port, None, 1.0, connections, "w")
@@ -263,7 +295,7 @@ def figures(options: argparse.Namespace) -> list[Figure]:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--connections", type=int, default=64, help="for single events; batches use 32")
-    parser.add_argument("--only", choices=["bare", "cadenza", "fastapi"])
+    parser.add_argument("--only", choices=["bare", "collector", "cadenza", "fastapi"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,5 @@
 """The peer of ``bench/collect.py``: FastAPI + pydantic, written as its documentation teaches, on our group commit."""
 
-import asyncio
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -8,9 +7,8 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import BaseModel, Field
 
-from cadenza.ports.ledger import Batch
 from cadenza.runtime.collect import Collector
-from cadenza.runtime.normalise import Prepared
+from cadenza.runtime.receipt import Receipt, write_receipt
 
 
 class Product(BaseModel):
@@ -58,9 +56,8 @@ def fastapi_app(collector: Collector, key: str) -> FastAPI:
         return "web"
 
     async def durable(events: list[Event], source: str) -> Success:
-        bodies = [event.model_dump_json(exclude={"messageId"}, exclude_none=True).encode() for event in events]
-        batch = Batch(kind="call", source=source, ids=[event.messageId for event in events], bodies=bodies)
-        await asyncio.wrap_future(collector.submit(Prepared(batch, [], sum(map(len, bodies)))))
+        body = Events.model_construct(batch=events).model_dump_json(exclude_none=True).encode()
+        await collector.keep(collector.received_at(), write_receipt(Receipt(source)), body)
         return Success()
 
     @app.post("/v1/track")

@@ -21,6 +21,10 @@ class Clock(Protocol):
         """The present instant, naive UTC, microseconds."""
         ...
 
+    def micros(self) -> int:
+        """``now`` as µs since 1970-01-01 UTC."""
+        ...
+
     def monotonic(self) -> float:
         """Seconds on a clock that never goes back; for durations only."""
         ...
@@ -31,6 +35,9 @@ class SystemClock:
 
     def now(self) -> datetime:
         return datetime.now(UTC).replace(tzinfo=None)
+
+    def micros(self) -> int:
+        return time.time_ns() // 1_000
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -44,6 +51,9 @@ class VirtualClock:
 
     def now(self) -> datetime:
         return self._now
+
+    def micros(self) -> int:
+        return to_micros(self._now)
 
     def monotonic(self) -> float:
         return (self._now - EPOCH).total_seconds()

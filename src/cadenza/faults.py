@@ -14,7 +14,8 @@ import msgspec
 from cadenza.errors import OperatingError, near_miss
 
 FAULT_POINTS = frozenset({
-    "collect.before_append", "collect.after_append",
+    "collect.before_append", "journal.before_write", "journal.before_sync", "collect.after_append",
+    "sequence.before_write", "sequence.after_write",
     "log.before_commit", "log.after_commit",
     "archive.written", "archive.named", "archive.listed", "archive.dropping",
     "tick.before_land", "tick.mid_wave", "tick.before_commit", "tick.after_commit",

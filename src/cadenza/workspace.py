@@ -28,13 +28,14 @@ from cadenza.definitions.project import Project
 from cadenza.definitions.schema import schemas
 from cadenza.definitions.starter import write_starter
 from cadenza.errors import CadenzaError, OperatingError, near_miss
-from cadenza.ids import random_fraction
+from cadenza.ids import random_fraction, random_id
+from cadenza.ledger.journal import JournalWriter
 from cadenza.ledger.log import Quarantined, SqliteLog
 from cadenza.ledger.outbox import OutboxRow, SqliteOutbox
 from cadenza.ledger.outbox import State as OutboxState
 from cadenza.runtime import imports
 from cadenza.runtime.care import Care
-from cadenza.runtime.collect import Collector
+from cadenza.runtime.collect import Collector, Limits, journal_room
 from cadenza.runtime.contract_impact import ContractPlan, refuse_breaking
 from cadenza.runtime.deliver import Deliverer
 from cadenza.runtime.deploy import prepare
@@ -47,6 +48,8 @@ from cadenza.runtime.rebuild import RebuildReport, rebuild
 from cadenza.runtime.report import Report, report
 from cadenza.runtime.report.figures import JourneyFigures, LogCounts, SegmentFigures
 from cadenza.runtime.report.figures import Quarantined as QuarantineCount
+from cadenza.runtime.screen import Screen
+from cadenza.runtime.sequence import SequencedLog, Sequencer
 from cadenza.runtime.status import Member, Status, current_project, go_live, members, status
 from cadenza.runtime.tick import Progress, Ticker, TickReport
 from cadenza.sql.read_only import read_only
@@ -61,6 +64,8 @@ __all__ = [
     "withdraw_server",
 ]  # fmt: skip
 
+JOURNALS = "journal"
+"""The folder, inside the state, of the collectors' journals."""
 STATE = ".cadenza"
 """The folder, inside the project, of everything that is not a definition."""
 
@@ -163,8 +168,16 @@ class Workspace:
             return live.run(until, progress)
 
     def collector(self) -> Collector:
-        """A collector that appends to this project's log; close it before the workspace."""
-        return Collector(self._log, self.clock, self._last_known)
+        """A collector whose requests come into this project's log; close it before the workspace. Raises LedgerError when
+        another process collects for this project under the same name."""
+        folder, limits = self._made() / JOURNALS, Limits()
+        journal = JournalWriter.open(folder, "main", random_id())
+        return Collector(journal, self.clock, lambda: journal_room(folder, limits))
+
+    @cached_property
+    def screen(self) -> Screen:
+        """What rejects single calls at the door, by the contracts in force."""
+        return Screen(self._last_known)
 
     def write_keys(self) -> dict[str, str]:
         """Write key -> source, of the project in force, secrets looked up once per deployment. Raises OperatingError when one is not set."""
@@ -177,7 +190,7 @@ class Workspace:
         """What hands messages to the channels of the project in force; its ``run`` is the delivery loop."""
         channels = OpenedChannels(self._last_known, self._made(), self.clock)
         return Deliverer(
-            self._outbox, self._log, channels, self._last_known, self.clock, "server", jitter=random_fraction
+            self._outbox, self._sequenced, channels, self._last_known, self.clock, "server", jitter=random_fraction
         )
 
     def mailbox(self) -> Mailbox:
@@ -246,7 +259,8 @@ class Workspace:
     def close(self) -> None:
         """Close what was opened. The workspace opens again when it is used again."""
         self.__dict__.pop("_live", None)
-        for part in ("_engine", "_outbox", "_log", "_archive_files"):
+        self.__dict__.pop("_sequenced", None)
+        for part in ("_engine", "_outbox", "sequencer", "_log", "_archive_files"):
             opened = self.__dict__.pop(part, None)
             if opened is not None:
                 opened.close()
@@ -268,6 +282,15 @@ class Workspace:
         return ParquetFiles()
 
     @cached_property
+    def sequencer(self) -> Sequencer:
+        """What moves accepted requests from the collectors' journals into the log."""
+        return Sequencer(self._log, self._made() / JOURNALS, self.clock, self._last_known)
+
+    @cached_property
+    def _sequenced(self) -> SequencedLog:
+        return SequencedLog(self._log, self.sequencer)
+
+    @cached_property
     def _outbox(self) -> SqliteOutbox:
         return SqliteOutbox.open(self._made() / "outbox.db")
 
@@ -280,7 +303,7 @@ class Workspace:
     @cached_property
     def _live(self) -> Live:
         self._ticker = Ticker(self._engine, self._log, self._outbox, self.clock)
-        return Live(self._ticker, self._engine, self._log, self.clock)
+        return Live(self._ticker, self._engine, self._sequenced, self.clock)
 
     @contextmanager
     def _ticking(self) -> Iterator[Live]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from cadenza.errors import OperatingError
+from cadenza.runtime.receipt import Receipt, write_receipt
 from cadenza.surfaces.api import api_app
 from cadenza.surfaces.encoding import from_json, to_json
 from cadenza.surfaces.openapi import document
@@ -49,7 +51,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         opened.run()
         collector = opened.collector()
         body = json.dumps({"batch": CALLS}).encode()
-        collector.submit(collector.prepare(collector.decode(body, True), "website")).result(60)
+        asyncio.run(collector.keep(collector.received_at(), write_receipt(Receipt(source="website")), body))
         collector.close()
         opened.run(opened.clock.now())
         yield opened

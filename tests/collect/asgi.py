@@ -15,8 +15,11 @@ import msgspec
 
 from cadenza.clock import VirtualClock, to_micros
 from cadenza.definitions.project import Project
+from cadenza.ledger.journal import JournalWriter
 from cadenza.ledger.log import SqliteLog
 from cadenza.runtime.collect import Collector
+from cadenza.runtime.screen import Screen
+from cadenza.runtime.sequence import Sequencer
 from cadenza.surfaces.collect_http import collect_app
 
 KEY = "WK"
@@ -34,15 +37,31 @@ class Response(msgspec.Struct, frozen=True):
         return json.loads(self.body)
 
 
-class Site:
-    """One collector, its log, and its application."""
+class Settled:
+    """A log that first takes in what was accepted, whatever is asked of it."""
 
-    def __init__(self, folder: Path, project: Project | None = None, **limits: int) -> None:
-        self.log = SqliteLog.open(folder / "log.db")
+    def __init__(self, log: SqliteLog, collector: Collector, sequencer: Sequencer) -> None:
+        self.log, self.collector, self.sequencer = log, collector, sequencer
+
+    def __getattr__(self, name: str) -> Any:
+        self.collector.flush()
+        self.sequencer.catch_up()
+        return getattr(self.log, name)
+
+
+class Site:
+    """One collector, its journal, its log, and its application."""
+
+    def __init__(self, folder: Path, project: Project | None = None) -> None:
         self.clock = VirtualClock(NOW)
         self.project = project or Project()
-        self.collector = Collector(self.log, self.clock, lambda: self.project, **limits)
-        self.app = collect_app(self.collector, {KEY: "web", "OTHER": "app"})
+        self.journal = JournalWriter.open(folder / "journal", "test", "0" * 32)
+        self.collector = Collector(self.journal, self.clock, lambda: self.full)
+        self.full: str | None = None
+        opened = SqliteLog.open(folder / "log.db")
+        self.sequencer = Sequencer(opened, folder / "journal", self.clock, lambda: self.project)
+        self.log: Any = Settled(opened, self.collector, self.sequencer)
+        self.app = collect_app(self.collector, {KEY: "web", "OTHER": "app"}, screen=Screen(lambda: self.project))
 
     def stored(self) -> list[dict[str, Any]]:
         """The bodies in the log."""
@@ -65,7 +84,8 @@ class Site:
 
     def close(self) -> None:
         self.collector.close()
-        self.log.close()
+        self.sequencer.close()
+        self.log.log.close()
 
 
 async def _ask(app: Any, scope: dict[str, Any], chunks: list[bytes]) -> Response:
@@ -89,9 +109,9 @@ async def _ask(app: Any, scope: dict[str, Any], chunks: list[bytes]) -> Response
 
 
 @contextmanager
-def site(folder: Path, project: Project | None = None, **limits: int) -> Iterator[Site]:
+def site(folder: Path, project: Project | None = None) -> Iterator[Site]:
     """A site that is closed at the end."""
-    opened = Site(folder, project, **limits)
+    opened = Site(folder, project)
     try:
         yield opened
     finally:

@@ -1,169 +1,162 @@
-"""The commit thread: durable before it answers, many requests to one commit, bounded, and honest about failure."""
+"""The collector: durable before it answers, one write for what comes together, and honest about failure."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
+import asyncio
+import json
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
 
 from cadenza.clock import VirtualClock, to_micros
-from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError, LedgerError, TerminalError, TransientError
-from cadenza.ledger.log import SqliteLog
-from cadenza.ports.ledger import Appended, Batch, Refused
-from cadenza.runtime.collect import Collector, Overloaded, Settled
-from cadenza.runtime.normalise import Prepared
-from tests.collect.asgi import NOW, site
+from cadenza.ledger.journal import Entry
+from cadenza.runtime.collect import GROUP_BYTES, REJECTED, Collector, Limits, Overloaded, journal_room
+from tests.collect.asgi import NOW
 
 
-def request(*ids: str, refused: int = 0, body: bytes = b'{"type":"track"}') -> Prepared:
-    bad = [Refused(source="web", reason="type", detail="", body=b"{}") for _ in range(refused)]
-    return Prepared(Batch(kind="call", source="web", ids=list(ids), bodies=[body] * len(ids)), bad, 100)
-
-
-class Gate:
-    """A log whose commits wait until they are let through."""
+class Paper:
+    """A journal that remembers what was written together."""
 
     def __init__(self) -> None:
-        self.entered, self.let = threading.Event(), threading.Event()
-        self.groups: list[int] = []
+        self.groups: list[list[Entry]] = []
         self.error: Exception | None = None
-        self.times: list[int] = []
+        self.closed = False
 
-    def write(
-        self,
-        batches: Sequence[Batch],
-        refused: Sequence[Refused],
-        now: int,
-        rejected: Mapping[tuple[str, str], int] | None = None,
-    ) -> Any:
-        self.entered.set()
-        assert self.let.wait(30)
-        self.groups.append(len(batches))
-        self.times.append(now)
+    def append(self, entries: Sequence[Entry]) -> None:
         if self.error is not None:
             raise self.error
-        return type("Written", (), {"verdicts": {}})()
+        self.groups.append(list(entries))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.paper, self.clock = Paper(), VirtualClock(NOW)
+        self.full: str | None = None
+        self.collector = Collector(self.paper, self.clock, lambda: self.full)
+
+    def keep(self, body: bytes) -> Coroutine[Any, Any, None]:
+        return self.collector.keep(self.collector.received_at(), b"meta", body)
+
+    def bodies(self) -> list[list[bytes]]:
+        return [[entry.body for entry in group] for group in self.paper.groups]
 
 
 @pytest.fixture
-def gate():
-    return Gate()
+def desk():
+    return Desk()
 
 
-@pytest.fixture
-def clock():
-    return VirtualClock(NOW)
+def test_what_comes_in_one_turn_is_one_write(desk):
+    async def three() -> None:
+        await asyncio.gather(desk.keep(b"a"), desk.keep(b"b"), desk.keep(b"c"))
+        await desk.keep(b"d")
+
+    asyncio.run(three())
+    assert desk.bodies() == [[b"a", b"b", b"c"], [b"d"]]
 
 
-@pytest.fixture
-def gated(gate, clock):
-    collector = Collector(gate, clock, Project, max_records=10, max_bytes=10_000)
-    yield collector
-    gate.let.set()
-    collector.close()
+def test_nobody_is_told_before_the_write(desk):
+    told: list[Any] = []
+
+    async def one() -> None:
+        desk.collector.add(1, b"meta", b"a", told.append)
+        assert told == [] and desk.paper.groups == []
+        await asyncio.sleep(0)
+        assert told == [None] and len(desk.paper.groups) == 1
+
+    asyncio.run(one())
 
 
-def test_nobody_is_told_before_the_commit(gated, gate):
-    future = gated.submit(request("a"))
-    assert gate.entered.wait(30)
-    assert not future.done()
-    gate.let.set()
-    assert future.result(30) == Settled(1, 0, 0, 0)
+def test_a_large_group_is_written_at_once(desk):
+    async def large() -> None:
+        desk.collector.add(1, b"meta", b"x" * GROUP_BYTES, lambda error: None)
+        assert len(desk.paper.groups) == 1
 
-
-def test_what_gathers_during_a_commit_shares_the_next(gated, gate):
-    futures = [gated.submit(request("a"))]
-    assert gate.entered.wait(30)
-    futures += [gated.submit(request(f"b{n}")) for n in range(5)]
-    gate.let.set()
-    for future in futures:
-        future.result(30)
-    assert gate.groups == [1, 5]
-
-
-def test_a_full_queue_says_so_and_keeps_nothing(gated, gate):
-    gated.submit(request("a"))
-    assert gate.entered.wait(30)
-    gated.submit(request(*(f"b{n}" for n in range(8)), refused=1))
-    with pytest.raises(Overloaded) as caught:
-        gated.submit(request("c1", "c2"))
-    assert caught.value.retry_after_s >= 1
-    last = gated.submit(request("c1"))
-    gate.let.set()
-    assert last.result(30).stored == 1
-    assert gated.submit(request("d", "e")).result(30).stored == 2, "there is room again"
-
-
-def test_one_request_larger_than_the_queue_is_taken_when_it_is_empty(gated, gate):
-    gate.let.set()
-    assert gated.submit(request(*(f"b{n}" for n in range(50)))).result(30).stored == 50
+    asyncio.run(large())
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [(LedgerError("disk full", remedy="free some"), LedgerError), (ValueError("a defect"), TerminalError)],
 )
-def test_a_failed_commit_fails_its_requests_and_only_those(gated, gate, error, kind):
-    gate.error = error
-    gate.let.set()
-    with pytest.raises(kind):
-        gated.submit(request("a")).result(30)
-    gate.error = None
-    assert gated.submit(request("a")).result(30).stored == 1
+def test_a_failed_write_fails_its_requests_and_only_those(desk, error, kind):
+    async def fail_and_go_on() -> None:
+        desk.paper.error = error
+        with pytest.raises(kind):
+            await desk.keep(b"a")
+        desk.paper.error = None
+        await desk.keep(b"b")
+
+    asyncio.run(fail_and_go_on())
+    assert desk.bodies() == [[b"b"]]
 
 
-def test_the_recording_clock_never_goes_back(gated, gate, clock):
-    gate.let.set()
-    gated.submit(request("a")).result(30)
-    clock._now = NOW.replace(year=2020)
-    gated.submit(request("b")).result(30)
-    assert gate.times == [to_micros(NOW)] * 2
+def test_the_time_of_receipt_never_goes_back(desk):
+    first = desk.collector.received_at()
+    desk.clock._now = NOW.replace(year=2020)
+    assert desk.collector.received_at() == first == to_micros(NOW)
 
 
-def test_each_request_learns_what_became_of_its_own_records(tmp_path):
-    with site(tmp_path) as opened:
-        log, collector = opened.log, opened.collector
-        assert collector.submit(request("a", "b", refused=1)).result(30) == Settled(2, 0, 0, 1)
-        mixed = collector.submit(request("a", "c"))
-        conflict = collector.submit(request("b", body=b'{"type":"track","x":1}'))
-        assert mixed.result(30) == Settled(1, 1, 0, 0)
-        assert conflict.result(30) == Settled(0, 0, 1, 0)
-        counts = log.stored_counts()
-        assert (counts.received, counts.stored, counts.duplicate, counts.quarantined) == (6, 3, 1, 2)
+def test_no_room_is_said_and_seen_again_when_there_is(desk):
+    async def full_and_not() -> None:
+        await desk.keep(b"a")
+        desk.full = "16 GB wait for the engine."
+        desk.clock.advance_to(NOW.replace(minute=1))
+        await desk.keep(b"b")
+        with pytest.raises(Overloaded, match="16 GB wait") as caught:
+            await desk.keep(b"c")
+        assert caught.value.retry_after_s >= 1
+        desk.full = None
+        with pytest.raises(Overloaded):
+            await desk.keep(b"c")  # it is asked about once a second
+        desk.clock.advance_to(NOW.replace(minute=2))
+        await desk.keep(b"c")
+
+    asyncio.run(full_and_not())
+    assert desk.bodies() == [[b"a"], [b"b"], [b"c"]]
 
 
-def test_rejections_are_counted_without_any_record(tmp_path):
-    with site(tmp_path) as opened:
-        opened.collector.reject("web", "malformed")
-        opened.collector.reject("", "unknown_write_key")
-        opened.collector.submit(request("a")).result(30)
-        assert opened.log.stored_counts().rejected == 2
-        assert opened.log.stored_counts().received == 3
+def test_rejections_are_written_with_the_next_request(desk):
+    async def reject() -> None:
+        desk.collector.reject("web", "malformed")
+        desk.collector.reject("web", "malformed")
+        desk.paper.error = LedgerError("disk full")
+        with pytest.raises(LedgerError):
+            await desk.keep(b"a")
+        desk.paper.error = None
+        await desk.keep(b"a")
+
+    asyncio.run(reject())
+    [[entry, counted]] = desk.paper.groups
+    assert entry.body == b"a"
+    assert (counted.meta, json.loads(counted.body)) == (REJECTED, [["web", "malformed", 2]])
 
 
-def test_close_commits_what_waits_and_takes_no_more(tmp_path):
-    log = SqliteLog.open(tmp_path / "log.db")
-    collector = Collector(log, VirtualClock(NOW), Project)
-    futures = [collector.submit(request(f"m{n}")) for n in range(200)]
-    collector.close()
-    assert all(future.done() for future in futures)
-    with pytest.raises(TransientError):
-        collector.submit(request("late"))
-    assert log.head().offset == 200
-    log.close()
+def test_close_writes_what_waits_and_takes_no_more(desk):
+    async def close() -> None:
+        waiting = asyncio.ensure_future(desk.keep(b"a"))
+        desk.collector.reject("web", "malformed")
+        await asyncio.sleep(0)
+        desk.collector.close()
+        await waiting
+        with pytest.raises(TransientError):
+            await desk.keep(b"late")
+
+    asyncio.run(close())
+    assert desk.paper.closed
+    assert [len(group) for group in desk.paper.groups] == [2]
 
 
-def test_verdicts_are_spread_over_requests():
-    class Verdicts(Gate):
-        def write(self, batches: Sequence[Batch], *rest: Any, **more: Any) -> Any:
-            return type("Written", (), {"verdicts": {0: Appended("duplicate", 9)}})()
-
-    collector = Collector(Verdicts(), VirtualClock(NOW), Project)
-    assert collector.submit(request("a", "b")).result(30) == Settled(1, 1, 0, 0)
-    collector.close()
+def test_room_is_what_waits_for_the_engine_and_what_the_disk_has(tmp_path):
+    assert journal_room(tmp_path, Limits()) is None
+    (tmp_path / "1-main-x.journal").write_bytes(b"x" * 1000)
+    assert "1,000 bytes wait" in str(journal_room(tmp_path, Limits(backlog_bytes=999)))
+    assert "The disk has" in str(journal_room(tmp_path, Limits(free_bytes=1 << 60)))
 
 
 def test_errors_are_ours():

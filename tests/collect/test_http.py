@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cadenza.definitions.kinds import Contract, Property
+from cadenza.definitions.project import Project
 from cadenza.errors import LedgerError, OperatingError
 from cadenza.runtime.collect import MAX_BODY, Overloaded
 from cadenza.surfaces.collect_http import collect_app
@@ -211,9 +213,9 @@ def test_sent_at_may_be_a_header(web):
 
 def test_overload_is_429_with_retry_after_that_browsers_can_read(web, monkeypatch):
     def full(*_: Any) -> None:
-        raise Overloaded(1, retry_after_s=3)
+        raise Overloaded("Full.", retry_after_s=3)
 
-    monkeypatch.setattr(web.collector, "enqueue", full)
+    monkeypatch.setattr(web.collector, "add", full)
     response = web.send("/v1/track", ONE, headers={"origin": "https://shop.example"})
     assert response.status == 429
     assert response.headers["retry-after"] == "3"
@@ -225,7 +227,7 @@ def test_a_disk_that_fails_is_503_and_the_client_sends_again(web, monkeypatch):
     def fail(*_: Any) -> None:
         raise LedgerError("disk full")
 
-    monkeypatch.setattr(web.log, "write", fail)
+    monkeypatch.setattr(web.journal, "append", fail)
     response = web.send("/v1/track", ONE)
     assert response.status == 503
     assert int(response.headers["retry-after"]) >= 1
@@ -355,3 +357,19 @@ def test_posthogs_remote_configuration_switches_nothing_on(web):
     assert web.send(f"/array/{KEY}/config", method="GET", key=None).json["hasFeatureFlags"] is False
     script = web.send(f"/array/{KEY}/config.js", method="GET", key=None)
     assert script.headers["content-type"].startswith("text/javascript")
+
+
+# --- contracts that reject ------------------------------------------------------------------------
+
+
+def test_a_single_call_that_its_contract_rejects_is_told_so_and_a_batch_goes_on(tmp_path):
+    contract = Contract(name="E", on_violation="reject", properties={"n": Property(type="integer", required=True)})
+    good, bad = ONE | {"properties": {"n": 1}}, ONE | {"messageId": "bad"}
+    with site(tmp_path, Project(contracts=(contract,))) as opened:
+        response = opened.send("/v1/track", bad)
+        assert (response.status, response.json["code"]) == (400, "contract")
+        assert opened.send("/v1/track", good).status == 200
+        batch = {"batch": [bad | {"type": "track"}, good | {"type": "track", "messageId": "m2"}]}
+        assert opened.send("/v1/batch", batch).status == 200
+        counts = opened.log.stored_counts()
+        assert (counts.received, counts.stored, counts.rejected) == (4, 2, 2)

@@ -53,7 +53,7 @@ def old(tmp_path: Path) -> Path:
     log.append([NewRecord(kind="call", source="web", message_id=f"m{n}", body=b"{}") for n in range(2)], NOW)
     log.close()
     raw = sqlite3.connect(path)
-    for table in ("tally_minute", "quarantine_history", "quarantine", "tally"):
+    for table in ("journal_read", "tally_minute", "quarantine_history", "quarantine", "tally"):
         raw.execute(f"DROP TABLE {table}")
     raw.executescript(VERSION_1)
     raw.executemany("INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)", ROWS)

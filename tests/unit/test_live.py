@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 
 from cadenza.clock import VirtualClock
 from cadenza.errors import OperatingError
+from cadenza.runtime.receipt import Receipt, write_receipt
 from cadenza.workspace import Workspace
 
 NOON = datetime(2026, 3, 2, 12)
@@ -33,7 +35,7 @@ def shop(tmp_path: Path, clock: VirtualClock) -> Iterator[Workspace]:
 def send(shop: Workspace, *calls: dict[str, object]) -> None:
     collector = shop.collector()
     body = json.dumps({"batch": calls}).encode()
-    collector.submit(collector.prepare(collector.decode(body, True), "website")).result(60)
+    asyncio.run(collector.keep(collector.received_at(), write_receipt(Receipt(source="website")), body))
     collector.close()
 
 
@@ -92,6 +94,7 @@ def test_nothing_recorded_later_comes_before_a_handled_timer(shop: Workspace, cl
     clock = VirtualClock(NOON)  # another process whose clock is behind
     with Workspace.open(shop.folder, clock) as behind:
         send(behind, {"type": "track", "event": "Signed Up", "userId": "u1"})
+    shop.sequencer.catch_up()
     head = shop.status().log_head_at
     assert head is not None and head > horizon
 

@@ -36,6 +36,10 @@ VERSION = 3
 _APPLICATION = 0x43444C47  # "CDLG"
 _CACHED_BLOCKS = 16
 
+_JOURNAL_READ = """
+CREATE TABLE journal_read (file TEXT PRIMARY KEY, through INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
 _SCHEMA = f"""
 CREATE TABLE block (first_offset INTEGER PRIMARY KEY, n INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
     writer TEXT NOT NULL, keys BLOB NOT NULL, keys_sum INTEGER NOT NULL, runs BLOB NOT NULL, times BLOB NOT NULL,
@@ -44,10 +48,13 @@ CREATE TABLE block (first_offset INTEGER PRIMARY KEY, n INTEGER NOT NULL, record
 CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), next_offset INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
     fence INTEGER NOT NULL, modulus INTEGER);
 INSERT INTO head VALUES (1, 1, 0, 0, NULL);
-{tally.SCHEMA}{quarantine.SCHEMA}{tally.SCHEMA_2}{quarantine.SCHEMA_2}{SEEN_SCHEMA}{ARCHIVE_SCHEMA}"""
-_MIGRATIONS = (tally.FROM_1 + tally.SCHEMA_2 + quarantine.FROM_1 + quarantine.SCHEMA_2, ARCHIVE_SCHEMA)
-"""From each version to the next; version 1 had no tally by the minute, and its quarantine was a list; version 2 had no
-archive."""
+{_JOURNAL_READ}{tally.SCHEMA}{quarantine.SCHEMA}{tally.SCHEMA_2}{quarantine.SCHEMA_2}{SEEN_SCHEMA}{ARCHIVE_SCHEMA}"""
+_MIGRATIONS = (
+    _JOURNAL_READ + tally.FROM_1 + tally.SCHEMA_2 + quarantine.FROM_1 + quarantine.SCHEMA_2,
+    ARCHIVE_SCHEMA,
+)
+"""From each version to the next; version 1 had no journals, no tally by the minute, and its quarantine was a list; version
+2 had no archive."""
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,10 +124,11 @@ class SqliteLog:
 
     def write(
         self, batches: Sequence[Batch], refused: Sequence[Refused], now: int,
-        rejected: Mapping[tuple[str, str], int] | None = None,
+        rejected: Mapping[tuple[str, str], int] | None = None, journals: Mapping[str, int] | None = None,
     ) -> Written:  # fmt: skip
         """One transaction: append ``batches``, keep ``refused``, count ``rejected`` ((source, reason) -> how many,
-        not kept). Durable when it returns. Raises LedgerError; then nothing of it happened."""
+        not kept), and note how far ``journals`` (file -> place) are read. Durable when it returns. Raises
+        LedgerError; then nothing of it happened."""
 
         def account(new: Incoming, verdicts: Mapping[int, Appended], first_offset: int, counted: Tally) -> None:
             told = {index: (new.record(index), verdict) for index, verdict in verdicts.items()}
@@ -132,6 +140,8 @@ class SqliteLog:
                 if verdict.status == "conflict"
             ]
             quarantine.keep(self._connection, [*refused, *conflicts], now, counted)
+            places = (journals or {}).items()
+            self._connection.executemany("INSERT OR REPLACE INTO journal_read VALUES (?, ?)", places)
 
         return self._append(lambda: batches, account, now)
 
@@ -190,6 +200,16 @@ class SqliteLog:
             seen.add(fresh.keys, next_offset)
             self._known_next = next_offset + len(fresh.keys)
         return Written(stored=len(fresh.keys), first_offset=next_offset, verdicts=verdicts)
+
+    def journals_read(self) -> dict[str, int]:
+        """How far each journal file is in the log, by its name."""
+        with self.reading() as reader:
+            return dict(reader.execute("SELECT file, through FROM journal_read"))
+
+    def forget_journals(self, files: Sequence[str]) -> None:
+        """Drop what is known of journal files that are no more."""
+        with self._lock, sqlite_errors(self._path), transaction(self._connection):
+            self._connection.executemany("DELETE FROM journal_read WHERE file = ?", [(name,) for name in files])
 
     def fence(self, now: int) -> int:
         """See the port. Durable, and in force for every process that writes to this file."""

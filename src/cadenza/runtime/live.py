@@ -53,6 +53,8 @@ class Live:
                     remedy="Nobody knows what will happen until then; name an earlier instant.",
                 )
             self._fenced(until)
+        else:
+            self._log.head()  # what collectors have accepted comes into the log first
         return self._ticker.run(until, progress)
 
     def _fenced(self, instant: datetime) -> datetime:

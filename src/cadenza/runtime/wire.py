@@ -113,6 +113,42 @@ def decode(body: bytes, batch: bool) -> Decoded:
         return _decode_lenient(body, batch)
 
 
+class _BatchSeen(msgspec.Struct, gc=False):
+    batch: list[msgspec.Raw]
+    writeKey: str | None = None
+
+
+class _CallSeen(msgspec.Struct, gc=False):
+    writeKey: str | None = None
+
+
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """What the door sees of a body: how many calls it has, and the write key in it."""
+
+    calls: int
+    write_key: str | None
+
+
+_see_batch = msgspec.json.Decoder(_BatchSeen).decode
+_see_call = msgspec.json.Decoder(_CallSeen).decode
+
+
+def look(body: bytes, batch: bool) -> Seen:
+    """Whether a body can be read as calls at all, without reading them: what ``decode`` would refuse as a whole is
+    refused here, in the same words. Raises Malformed."""
+    try:
+        # msgspec checks the encoding of the strings it reads, not of those it skips.
+        if not body.isascii():
+            body.decode()
+        if batch:
+            envelope = _see_batch(body)
+            return Seen(len(envelope.batch), envelope.writeKey)
+        return Seen(1, _see_call(body).writeKey)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded = _decode_lenient(body, batch)
+        return Seen(len(decoded.calls) + len(decoded.bad), decoded.write_key)
+
+
 # --- the lenient reader -----------------------------------------------------------------------
 
 

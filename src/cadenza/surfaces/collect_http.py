@@ -9,12 +9,11 @@ batch it is counted, and the rest is stored.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import contextlib
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -22,9 +21,11 @@ from urllib.parse import parse_qs
 import msgspec
 
 from cadenza.errors import CadenzaError, TransientError
-from cadenza.runtime.collect import MAX_BODY, Answer, Collector, Overloaded
+from cadenza.runtime.collect import MAX_BODY, Collector, Overloaded
 from cadenza.runtime.dialects.received import Received
-from cadenza.runtime.dialects.registry import decode, write_key
+from cadenza.runtime.dialects.registry import look
+from cadenza.runtime.receipt import Receipt, write_receipt
+from cadenza.runtime.screen import Screen
 from cadenza.runtime.wire import Malformed
 from cadenza.surfaces.collect_asked import Asked, Asking, NotServed, answer_of
 from cadenza.surfaces.collect_routes import Found, facts, find
@@ -44,9 +45,10 @@ _ALLOWED_HEADERS = (
     b"rsa-retry-attempt, rsa-retry-reason, rsa-since-last-attempt, rsa-first-attempt, x-enable-debug, x-ip-policy"
 )
 _KEYS_CACHED = 1_024
+_RECEIPTS_CACHED = 1_024
 
 
-class _Answered(Exception):
+class Answered(Exception):
     """A request that ends here with an error status."""
 
     def __init__(self, status: int, code: str, message: str, retry_after_s: int | None = None) -> None:
@@ -54,19 +56,26 @@ class _Answered(Exception):
         super().__init__(message)
 
 
-def collect_app(collector: Collector, write_keys: WriteKeys, script: Path | None = None) -> App:
+def collect_app(
+    collector: Collector, write_keys: WriteKeys, script: Path | None = None, screen: Screen | None = None
+) -> CollectApp:
     """The ASGI application of the collection API: every path of ``collect_routes.ROUTES``. ``script``: the file served as
-    analytics.min.js (of the npm package @segment/analytics-next), None when there is none."""
-    return _CollectApp(collector, write_keys, script)
+    analytics.min.js (of the npm package @segment/analytics-next), None when there is none. ``screen``: what rejects single
+    calls."""
+    return CollectApp(collector, write_keys, script, screen)
 
 
-class _CollectApp:
-    def __init__(self, collector: Collector, write_keys: WriteKeys, script: Path | None = None) -> None:
-        self._collector = collector
+class CollectApp:
+    """The door: who sends, and whether it can be read. Made by ``collect_app``."""
+
+    def __init__(
+        self, collector: Collector, write_keys: WriteKeys, script: Path | None = None, screen: Screen | None = None
+    ) -> None:
+        self._collector, self._screen = collector, screen
         self._script = script
         self._write_keys = write_keys if callable(write_keys) else lambda: write_keys
         self._basic: dict[bytes, tuple[str, ...]] = {}
-        self._settlers: dict[asyncio.AbstractEventLoop, Callable[[list[tuple[Any, Answer]]], None]] = {}
+        self._receipts: dict[tuple[Any, ...], bytes] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -83,28 +92,28 @@ class _CollectApp:
                 body, media = asked.body, asked.media_type
         except _Gone:
             return
-        except _Answered as refusal:
+        except Answered as refusal:
             answer = refusal
         except CadenzaError as error:
             # Ours, not the client's: a secret that is not set, for example. It may send again.
-            answer = _Answered(503, "unavailable", str(error), _RETRY_UNAVAILABLE_S)
+            answer = Answered(503, "unavailable", str(error), _RETRY_UNAVAILABLE_S)
         # A client that hung up before its answer sends again; the server's complaint about it helps nobody.
         with contextlib.suppress(OSError, RuntimeError):
             if answer is None:
-                await _respond(send, 200, body, origin, media=media)
+                await _respond(send, 200, body, success_headers(origin), media)
             else:
                 await _respond_error(send, answer, origin)
 
     async def _handle(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Asked | None:
-        """Store the calls of a request (None: the plain success), or answer what it asks for. Raises _Answered."""
+        """Store the calls of a request (None: the plain success), or answer what it asks for. Raises Answered."""
         path, method = scope["path"], scope["method"]
         if method == "OPTIONS":
             raise _Preflight(headers)
         found = find(method, path, scope.get("raw_path"))
         if isinstance(found, tuple):
             if found:
-                raise _Answered(405, "method_not_allowed", f"Use {' or '.join(found)}.")
-            raise _Answered(404, "not_found", f"There is no {path} here. Calls go to /v1/track, /v1/batch and so on.")
+                raise Answered(405, "method_not_allowed", f"Use {' or '.join(found)}.")
+            raise Answered(404, "not_found", f"There is no {path} here. Calls go to /v1/track, /v1/batch and so on.")
         if found.route.ask is None:
             await self._collect(found, scope, headers, receive)
             return None
@@ -115,57 +124,67 @@ class _CollectApp:
         try:
             return answer_of(asking)
         except NotServed as error:
-            raise _Answered(404, error.code, str(error)) from None
+            raise Answered(404, error.code, str(error)) from None
 
     async def _collect(self, found: Found, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
-        """One request of calls, answered when it is durable. Raises _Answered."""
-        source: str | None = None
+        """One request of calls, answered when it is durable. Raises Answered."""
         try:
-            query = _query(scope)
+            body = await _read_body(headers, receive)
+        except Answered as refusal:
+            self._collector.reject("", refusal.code)
+            raise
+        accepted = self.accept(found, headers, scope.get("query_string", b""), body)
+        if accepted is not None:
+            try:
+                await self._collector.keep(*accepted)
+            except CadenzaError as error:
+                raise unavailable(error) from error
+
+    def accept(
+        self, found: Found, headers: dict[bytes, bytes], query_string: bytes, body: bytes
+    ) -> tuple[int, bytes, bytes] | None:
+        """What the journal is to keep of a request: when it came, its receipt, its body; None when it holds no call.
+        Raises Answered for what is refused, which is counted."""
+        source: str | None = None
+        route = found.route
+        try:
+            query = parse_qs(query_string.decode("latin-1")) if query_string else {}
             source = self._source_of_header(headers, query)
-            if source is None and not found.route.key_in_body:
+            if source is None and not route.key_in_body:
                 raise _unauthorized(None)
-            body = _unpacked(await _read_body(headers, receive), headers)
+            seen_facts = facts(found, headers, query) if route.takes_facts else {}
             received = Received(
-                dialect=found.route.dialect,
-                call_type=found.route.call_type,
-                body=body,
-                facts=facts(found, headers, query),
+                dialect=route.dialect, call_type=route.call_type, body=_unpacked(body, headers), facts=seen_facts
             )
-            source = source or self._source(write_key(received))
-            decoded = decode(received)
+            seen = look(received)
+            source = source or self._source(seen.write_key)
         except Malformed as error:
             self._collector.reject(source or "", "malformed")
-            raise _Answered(400, "malformed", str(error)) from None
-        except _Answered as refusal:
+            raise Answered(400, "malformed", str(error)) from None
+        except Answered as refusal:
             self._collector.reject(source or "", refusal.code)
             raise
-        prepared = self._collector.prepare(decoded, source)
-        if prepared.batch.ids or prepared.refused or prepared.rejected:
-            await self._durable(prepared)
-        if prepared.rejected and found.route.call_type:
-            raise _Answered(400, "contract", prepared.rejected[0].detail)
+        if not seen.calls:
+            return None
+        received_at = self._collector.received_at()
+        if self._screen is not None and (rejected := self._screen.rejection(received, source, received_at)):
+            self._collector.reject(source, rejected.reason)
+            raise Answered(400, "contract", rejected.detail)
+        return received_at, self._receipt(source, received), received.body
 
-    async def _durable(self, prepared: Any) -> None:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        settle = self._settlers.get(loop)
-        if settle is None:
-            settle = self._settlers[loop] = _settler(loop)
-        try:
-            self._collector.enqueue(prepared, future, settle)
-            await future
-        except Overloaded as error:
-            raise _Answered(429, "overloaded", str(error), error.retry_after_s) from None
-        except CadenzaError as error:
-            code = "stopping" if isinstance(error, TransientError) else "unavailable"
-            message = "The records could not be stored; nothing of the request was kept. Send it again."
-            raise _Answered(503, code, message, _RETRY_UNAVAILABLE_S) from error
+    def _receipt(self, source: str, received: Received) -> bytes:
+        key = source, received.dialect, received.call_type, *received.facts.items()
+        meta = self._receipts.get(key)
+        if meta is None:
+            meta = write_receipt(Receipt(source, received.dialect, received.call_type, received.facts))
+            if len(self._receipts) < _RECEIPTS_CACHED:
+                self._receipts[key] = meta
+        return meta
 
     # --- write keys -------------------------------------------------------------------------------
 
     def _source_of_header(self, headers: dict[bytes, bytes], query: Query) -> str | None:
-        """The source named outside the body; None when none is. Raises _Answered."""
+        """The source named outside the body; None when none is. Raises Answered."""
         keys = self._keys_outside(headers, query)
         return None if keys is None else self._source(*keys)
 
@@ -185,7 +204,7 @@ class _CollectApp:
         return tuple(query["writeKey"][:1]) if "writeKey" in query else None
 
     def _source(self, *keys: str | None) -> str:
-        """The source of the first key that is known. Raises _Answered."""
+        """The source of the first key that is known. Raises Answered."""
         known = self._write_keys()
         for key in keys:
             source = known.get(key) if key else None
@@ -201,7 +220,7 @@ class _Gone(Exception):
     """The client hung up before its request was complete."""
 
 
-class _Preflight(_Answered):
+class _Preflight(Answered):
     def __init__(self, headers: dict[bytes, bytes]) -> None:
         self.asked = headers.get(b"access-control-request-headers", b"")
         super().__init__(200, "preflight", "")
@@ -213,17 +232,17 @@ def _query(scope: Scope) -> Query:
 
 
 async def _read_body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The request's bytes, at most MAX_BODY. Raises _Answered (413) or _Gone."""
+    """The request's bytes, at most MAX_BODY. Raises Answered (413) or _Gone."""
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > MAX_BODY:
-        raise _too_large()
+        raise too_large()
     message = await receive()
     body: bytes = message.get("body", b"")
     if message["type"] == "http.disconnect":
         raise _Gone
     if not message.get("more_body"):
         if len(body) > MAX_BODY:
-            raise _too_large()
+            raise too_large()
         return body
     parts, size = [body], len(body)
     while message.get("more_body"):
@@ -233,21 +252,27 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > MAX_BODY:
-            raise _too_large()
+            raise too_large()
     return b"".join(parts)
 
 
-def _too_large() -> _Answered:
-    return _Answered(413, "too_large", f"A request may have {MAX_BODY} bytes, unpacked. Send smaller batches.")
+def overloaded(what: str) -> Answered:
+    """The answer when there is no room for a request."""
+    return Answered(429, "overloaded", f"{what} Send again in a moment.", 1)
+
+
+def too_large() -> Answered:
+    """The answer to a request with more bytes than may come."""
+    return Answered(413, "too_large", f"A request may have {MAX_BODY} bytes, unpacked. Send smaller batches.")
 
 
 def _unpacked(body: bytes, headers: dict[bytes, bytes]) -> bytes:
-    """The body, gunzipped if it is gzip, whatever the headers say: some clients do not. Raises _Answered."""
+    """The body, gunzipped if it is gzip, whatever the headers say: some clients do not. Raises Answered."""
     if body[:2] != b"\x1f\x8b":
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding in (b"identity", b"", b"gzip", b"x-gzip"):
             return body
-        raise _Answered(400, "encoding", f"Content-Encoding {encoding.decode('latin-1')} is not supported. Use gzip.")
+        raise Answered(400, "encoding", f"Content-Encoding {encoding.decode('latin-1')} is not supported. Use gzip.")
     parts, size, rest = [], 0, body
     try:
         while rest[:2] == b"\x1f\x8b":
@@ -255,12 +280,12 @@ def _unpacked(body: bytes, headers: dict[bytes, bytes]) -> bytes:
             parts.append(unpacker.decompress(rest, MAX_BODY + 1 - size))
             size += len(parts[-1])
             if size > MAX_BODY:
-                raise _too_large()
+                raise too_large()
             if not unpacker.eof:
-                raise _Answered(400, "malformed", "The gzip data is cut off.")
+                raise Answered(400, "malformed", "The gzip data is cut off.")
             rest = unpacker.unused_data
     except zlib.error as error:
-        raise _Answered(400, "malformed", f"The gzip data is damaged: {error}.") from None
+        raise Answered(400, "malformed", f"The gzip data is damaged: {error}.") from None
     return b"".join(parts)
 
 
@@ -281,83 +306,61 @@ def _keys_of(credentials: str) -> tuple[str, ...]:
     return (credentials, first) if colon and secret else (first,)
 
 
-def _unauthorized(key: str | None) -> _Answered:
+def _unauthorized(key: str | None) -> Answered:
     if key:
-        return _Answered(401, "unknown_write_key", "The write key is not known.")
-    return _Answered(401, "no_write_key", "There is no write key: use Basic auth, 'X-Write-Key' or '?writeKey='.")
+        return Answered(401, "unknown_write_key", "The write key is not known.")
+    return Answered(401, "no_write_key", "There is no write key: use Basic auth, 'X-Write-Key' or '?writeKey='.")
+
+
+def unavailable(error: CadenzaError) -> Answered:
+    """The answer to a request that could not be kept: the sender sends it again."""
+    if isinstance(error, Overloaded):
+        return Answered(429, "overloaded", str(error), error.retry_after_s)
+    code = "stopping" if isinstance(error, TransientError) else "unavailable"
+    message = "The records could not be stored; nothing of the request was kept. Send it again."
+    return Answered(503, code, message, _RETRY_UNAVAILABLE_S)
 
 
 # --- answers ------------------------------------------------------------------------------------
 
 
-def _settler(loop: asyncio.AbstractEventLoop) -> Callable[[list[tuple[Any, Answer]]], None]:
-    """What the commit thread calls: one hop to the loop for all requests of a commit."""
-
-    def settle(told: list[tuple[Any, Answer]]) -> None:
-        # A closed loop raises: nobody waits any more, and the records are durable.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_resolve, told)
-
-    return settle
-
-
-def _resolve(told: list[tuple[Any, Answer]]) -> None:
-    for future, answer in told:
-        if future.done():
-            continue
-        if isinstance(answer, BaseException):
-            future.set_exception(answer)
-        else:
-            future.set_result(None)
-
-
-def _cors(origin: bytes) -> list[tuple[bytes, bytes]]:
+def success_headers(origin: bytes | None) -> list[tuple[bytes, bytes]]:
+    """What an answer carries beside its type and length."""
+    if origin is None:
+        return []
     return [
         (b"access-control-allow-origin", origin), (b"access-control-allow-credentials", b"true"),
         (b"access-control-expose-headers", b"Retry-After"), (b"vary", b"Origin"),
     ]  # fmt: skip
 
 
+def error_headers(answer: Answered, origin: bytes | None) -> list[tuple[bytes, bytes]]:
+    """What an error's answer carries beside its type and length."""
+    headers = success_headers(origin)
+    if answer.retry_after_s is not None:
+        headers.append((b"retry-after", str(answer.retry_after_s).encode()))
+    return headers
+
+
 _JSON = b"application/json"
-_SUCCESS_START = {
-    "type": "http.response.start", "status": 200,
-    "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(_SUCCESS)).encode())],
-}  # fmt: skip
-_SUCCESS_BODY = {"type": "http.response.body", "body": _SUCCESS}
 
 
-async def _respond(
-    send: Send,
-    status: int,
-    body: bytes,
-    origin: bytes | None,
-    more: Sequence[tuple[bytes, bytes]] = (),
-    media: bytes = _JSON,
-) -> None:
-    if body is _SUCCESS and origin is None:
-        await send(_SUCCESS_START)
-        await send(_SUCCESS_BODY)
-        return
+async def _respond(send: Send, status: int, body: bytes, more: list[tuple[bytes, bytes]], media: bytes = _JSON) -> None:
     headers = [(b"content-type", media), (b"content-length", str(len(body)).encode()), *more]
-    if origin is not None:
-        headers += _cors(origin)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _respond_error(send: Send, answer: _Answered, origin: bytes | None) -> None:
+async def _respond_error(send: Send, answer: Answered, origin: bytes | None) -> None:
     if isinstance(answer, _Preflight):
         more = [
             (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"), (b"access-control-max-age", b"900"),
-            (b"access-control-allow-headers", answer.asked or _ALLOWED_HEADERS),
+            (b"access-control-allow-headers", answer.asked or _ALLOWED_HEADERS), *success_headers(origin),
         ]  # fmt: skip
-        await _respond(send, 200, b"", origin, more)
+        await _respond(send, 200, b"", more)
         return
-    more = []
-    if answer.retry_after_s is not None:
-        more.append((b"retry-after", str(answer.retry_after_s).encode()))
     body = msgspec.json.encode({"code": answer.code, "message": answer.message})
-    await _respond(send, answer.status, body, origin, more)
+    await _respond(send, answer.status, body, error_headers(answer, origin))
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

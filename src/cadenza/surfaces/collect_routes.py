@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote
 
@@ -32,6 +33,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[str, ...] = ()
     ask: Ask | None = None
     """Set for what is answered at once: no calls are stored."""
+
+    @property
+    def takes_facts(self) -> bool:
+        """Whether its dialect sees more than the body."""
+        return bool(self.headers or self.query or "{" in self.path)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -148,6 +154,16 @@ def find(method: str, path: str, raw_path: bytes | None = None) -> Found | tuple
                 return tuple(sorted(methods))
             return Found(route, {name: unquote(value) for name, value in matched.groupdict().items()})
     return ()
+
+
+@lru_cache(1_024)
+def of_calls(target: bytes) -> Found | None:
+    """The route of a POST that brings calls to this request target; None for all that is out of the ordinary."""
+    path = target.partition(b"?")[0]
+    if b"%" in path:
+        return None
+    found = find("POST", path.decode("latin-1"), path)
+    return found if isinstance(found, Found) and found.route.ask is None else None
 
 
 def facts(found: Found, headers: Mapping[bytes, bytes], query: Mapping[str, list[str]]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from cadenza.clock import iso
 from cadenza.errors import CadenzaError, OperatingError
 from cadenza.surfaces.api import LOOPBACK, api_app
 from cadenza.surfaces.collect_http import App, Receive, Scope, Send, collect_app
+from cadenza.surfaces.collect_protocol import Front
 from cadenza.surfaces.collect_routes import owns
 from cadenza.surfaces.mailbox_routes import mailbox_routes
 from cadenza.workspace import (
@@ -39,6 +40,8 @@ from cadenza.workspace import (
 
 MIN_INTERVAL_S = 0.1
 """Seconds between two live ticks at least, so that what comes together is decided together."""
+SEQUENCE_S = 0.01
+"""Seconds between two looks into the collectors' journals when the last one found nothing."""
 LONGEST_PAUSE_S = 30.0
 """After trouble the tick waits twice as long each time, at most this."""
 
@@ -95,11 +98,14 @@ class Server:
 
     def _serve(self, listening: socket.socket, ready: Callable[[], None]) -> None:
         collector = self._workspace.collector()
-        collect = collect_app(collector, self._workspace.write_keys, self._settings.script)
+        collect = collect_app(collector, self._workspace.write_keys, self._settings.script, self._workspace.screen)
+        front = Front(collect, collector)
         mailbox = self._workspace.mailbox()
         api = api_app(self._workspace, self._settings.token, self.readiness, mailbox_routes(mailbox))
-        http = _Http(Dispatch(collect, api), ready)
+        http = _Http(Dispatch(collect, api), front.protocol(), ready)
         delivering = threading.Thread(target=self._deliver, name="deliver")
+        sequencing = threading.Thread(target=self._sequence_loop, name="sequence")
+        sequencing.start()
         self._ticking.start()
         delivering.start()
         try:
@@ -107,10 +113,24 @@ class Server:
         finally:
             collector.close()
             self._stopping.set()
+            sequencing.join()
             self._stop_delivery()
             self._ticking.join()
             delivering.join()
             asyncio.run(mailbox.close())
+
+    def _sequence_loop(self) -> None:
+        """Move what collectors accept into the log, also those that run as processes of their own."""
+        pause = SEQUENCE_S
+        while not self._stopping.is_set():
+            try:
+                moved = self._workspace.sequencer.catch_up()
+                pause = SEQUENCE_S
+            except CadenzaError as error:
+                pause = self._in_trouble(str(error), max(pause, MIN_INTERVAL_S), "log")
+                continue
+            if not moved:
+                self._stopping.wait(pause)
 
     def _tick_loop(self) -> None:
         clock, pause = self._workspace.clock, MIN_INTERVAL_S
@@ -131,10 +151,10 @@ class Server:
             if report is None or not report.more:
                 self._stopping.wait(max(0.0, MIN_INTERVAL_S - (clock.monotonic() - began)))
 
-    def _in_trouble(self, what: str, pause: float) -> float:
-        """Say it once, wait, and give the next wait. Collection goes on: the log keeps everything."""
+    def _in_trouble(self, what: str, pause: float, who: str = "tick") -> float:
+        """Say it once, wait, and give the next wait. Collection goes on: its journal keeps everything."""
         if self._trouble != what:
-            print(f"tick: {what}", file=sys.stderr, flush=True)
+            print(f"{who}: {what}", file=sys.stderr, flush=True)
         self._trouble = what
         self._stopping.wait(pause)
         return min(pause * 2, LONGEST_PAUSE_S)
@@ -202,9 +222,9 @@ class Dispatch:
 class _Http(uvicorn.Server):
     """uvicorn, telling when it answers, and leaving the process alive after a signal so that everything else can end."""
 
-    def __init__(self, app: Any, ready: Callable[[], None]) -> None:
+    def __init__(self, app: Any, http: Any, ready: Callable[[], None]) -> None:
         super().__init__(uvicorn.Config(
-            app, loop="uvloop", http="httptools", ws="none", lifespan="off", access_log=False, log_level="warning",
+            app, loop="uvloop", http=http, ws="none", lifespan="off", access_log=False, log_level="warning",
             server_header=False, date_header=False, timeout_graceful_shutdown=10,
         ))  # fmt: skip
         self._ready = ready

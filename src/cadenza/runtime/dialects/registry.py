@@ -9,7 +9,8 @@ from typing import NamedTuple
 from cadenza.errors import TerminalError
 from cadenza.runtime.dialects import cloudevents, customerio, jsonlines, posthog, segment
 from cadenza.runtime.dialects.received import Received
-from cadenza.runtime.wire import Decoded
+from cadenza.runtime.wire import Decoded, Seen
+from cadenza.runtime.wire import look as look_at_body
 
 
 class _Dialect(NamedTuple):
@@ -32,6 +33,15 @@ def decode(received: Received) -> Decoded:
     """The calls of a request, complete: types and the sender's clock are filled in. Raises Malformed; TerminalError when this
     version does not know the dialect."""
     return _named(received).decode(received)
+
+
+def look(received: Received) -> Seen:
+    """What the door sees of a request: whether it can be read at all, how many calls it has, the write key in it. Raises
+    what ``decode`` raises."""
+    if received.dialect == "segment" and not jsonlines.is_meant(received):
+        return look_at_body(received.body, not received.call_type)
+    decoded = decode(received)
+    return Seen(len(decoded.calls) + len(decoded.bad), write_key(received))
 
 
 def write_key(received: Received) -> str | None:
