@@ -47,8 +47,14 @@ def _page(title: str, parts: Iterator[str]) -> str:
 
 
 def commands() -> dict[str, object]:
-    """Name -> function of every command."""
-    return {name: app[name].default_command for name in app if not name.startswith("-")}
+    """Name -> function of every command, those of groups as ``group command``."""
+    found: dict[str, object] = {}
+    for name in (name for name in app if not name.startswith("-")):
+        group = app[name]
+        if group.default_command is not None:
+            found[name] = group.default_command
+        found |= {f"{name} {inner}": group[inner].default_command for inner in group if not inner.startswith("-")}
+    return found
 
 
 def _commands() -> Iterator[str]:
@@ -71,13 +77,15 @@ def _commands() -> Iterator[str]:
 
 
 def _parameter_table(function: object, text: str) -> str:
-    signature = inspect.signature(function)  # type: ignore[arg-type]
+    signature = inspect.signature(function, eval_str=True)  # type: ignore[arg-type]
     rows = ["| parameter | meaning | default |", "| --- | --- | --- |"]
     for name, meaning in re.findall(r"^(\w+)\n((?:    .*\n?)+)", text, flags=re.MULTILINE):
         parameter = signature.parameters[name]
-        positional = parameter.kind is inspect.Parameter.POSITIONAL_ONLY
-        shown = name.upper() if positional else "--" + name.replace("_", "-")
-        default = "" if parameter.default in (inspect.Parameter.empty, None, False) else f"`{parameter.default}`"
+        positional = parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+        given = getattr(parameter.annotation, "__metadata__", ())
+        named = next((m.name[0] for m in given if getattr(m, "name", None)), "--" + name.replace("_", "-"))
+        shown = name.upper() if positional else named
+        default = "" if parameter.default in (inspect.Parameter.empty, None, False, "") else f"`{parameter.default}`"
         rows.append(f"| `{shown}` | {' '.join(meaning.split())} | {default} |")
     return "\n".join(rows)
 

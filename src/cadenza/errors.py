@@ -56,6 +56,10 @@ class ExpressionError(CadenzaError):
     """An expression does not parse or does not type-check; ``what`` quotes the part at fault."""
 
 
+class StateError(CadenzaError):
+    """What is asked for is there, but in a state in which this cannot be done to it."""
+
+
 class OperatingError(CadenzaError):
     """The surroundings refused: disk, network, lock, missing file."""
 

@@ -30,9 +30,11 @@ from cadenza.definitions.starter import write_starter
 from cadenza.errors import CadenzaError, OperatingError, near_miss
 from cadenza.ids import random_fraction, random_id
 from cadenza.ledger.journal import JournalWriter
-from cadenza.ledger.log import Quarantined, SqliteLog
+from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import OutboxRow, SqliteOutbox
 from cadenza.ledger.outbox import State as OutboxState
+from cadenza.ledger.quarantine import Act, Quarantined, Readmitted, ReasonCount
+from cadenza.ledger.quarantine import State as QuarantineState
 from cadenza.runtime import imports
 from cadenza.runtime.care import Care
 from cadenza.runtime.collect import Collector, Limits, journal_room
@@ -44,6 +46,7 @@ from cadenza.runtime.export import Exported, export
 from cadenza.runtime.imports import ImportProgress, ImportReport
 from cadenza.runtime.live import Live
 from cadenza.runtime.plan import Deployed, JourneyPlan, Plan, apply, plan
+from cadenza.runtime.quarantine import Fixed, Quarantine, Replayed, Shown
 from cadenza.runtime.rebuild import RebuildReport, rebuild
 from cadenza.runtime.report import Report, report
 from cadenza.runtime.report.figures import JourneyFigures, LogCounts, SegmentFigures
@@ -57,11 +60,11 @@ from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
 
 __all__ = [
-    "Collector", "ContractPlan", "Deliverer", "Deployed", "Explanation", "Exported", "ImportProgress", "ImportReport", "JourneyFigures",
-    "JourneyPlan", "Loaded", "LocalServer",
-    "Mailbox", "Member", "OutboxRow", "OutboxState", "Plan", "Progress", "Quarantined", "RebuildReport", "Report",
-    "SegmentFigures", "ServerInfo", "Status", "TickReport", "Workspace", "announce_server", "find_server",
-    "withdraw_server",
+    "Act", "Collector", "ContractPlan", "Deliverer", "Deployed", "Explanation", "Exported", "Fixed", "ImportProgress",
+    "ImportReport", "JourneyFigures", "JourneyPlan", "Loaded", "LocalServer", "Mailbox", "Member", "OutboxRow",
+    "OutboxState", "Plan", "Progress", "Quarantine", "QuarantineState", "Quarantined", "Readmitted", "ReasonCount",
+    "RebuildReport", "Replayed", "Report", "SegmentFigures", "ServerInfo", "Shown", "Status", "TickReport",
+    "Workspace", "announce_server", "find_server", "withdraw_server",
 ]  # fmt: skip
 
 JOURNALS = "journal"
@@ -224,9 +227,10 @@ class Workspace:
         with self._reading() as engine:
             return members(engine, self._in_force(engine), segment, limit, after)
 
-    def quarantine(self, limit: int = 100, source: str | None = None, reason: str | None = None) -> list[Quarantined]:
-        """The newest refused records, newest first."""
-        return self._log.quarantine_list(limit, source, reason)
+    @property
+    def quarantine(self) -> Quarantine:
+        """Refused records: what is there and why, and what may be done about them."""
+        return Quarantine(self._log, self.deployed, self.clock)
 
     def messages(
         self, limit: int = 100, state: OutboxState | None = None, person: int | None = None, journey: str | None = None

@@ -18,7 +18,9 @@ from tests.docs.pages import Block, Spoken
 
 ADDRESS = "http://127.0.0.1:8400"
 """Where a server listens that was told nothing else; while a page is played it takes any free port."""
-READING = re.compile(r"cadenza (messages|explain|status|quarantine|report|query)|curl .*/(mailbox|api)/?")
+READING = re.compile(
+    r"cadenza (messages|explain|status|quarantine(?! (fix|replay|drop))|report|query)|curl .*/(mailbox|api)/?"
+)
 """Asked again until the answer comes: the server decides and delivers on its own."""
 MOST_TRIES = 20
 PROGRESS = re.compile(r"^(Applying|Deciding|Importing|Rebuilding|Going live)\b.*\d/s.*\n", re.MULTILINE)

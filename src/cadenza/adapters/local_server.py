@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +38,9 @@ class LocalServer:
         given = {name: str(value) for name, value in parameters.items() if value is not None}
         return self._ask("GET", path, params=given)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> bytes:
-        """As ``get``, for the few calls that do something."""
-        return self._ask("POST", path, json=dict(body or {}))
+    def post(self, path: str, body: bytes = b"{}") -> bytes:
+        """As ``get``, for the few calls that do something; ``body`` is JSON."""
+        return self._ask("POST", path, content=body, headers={"content-type": "application/json"})
 
     def _ask(self, method: str, path: str, **more: Any) -> bytes:
         try:

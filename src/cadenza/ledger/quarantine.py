@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from cadenza.errors import LedgerError
+from cadenza.errors import CadenzaError, StateError
 from cadenza.ledger.tally import ENTERED, Reading, Tally
 from cadenza.ports.ledger import Appended, Form, Refused
 
@@ -248,7 +248,7 @@ class QuarantineTable:
             return [id for (id,) in reader.execute(sql, (source, reason, "resting", "resting", None))]
 
     def get(self, id: int) -> Quarantined:
-        """One record. Raises LedgerError when there is none."""
+        """One record. Raises CadenzaError when there is none."""
         with self._reading() as reader:
             row = reader.execute(f"SELECT {_COLUMNS} FROM quarantine WHERE id = ?", (id,)).fetchone()
         if row is None:
@@ -275,7 +275,7 @@ class QuarantineTable:
         ]
 
     def fix(self, id: int, corrected: bytes, now: int, who: str, note: str) -> Quarantined:
-        """Keep a corrected body beside the original. Raises LedgerError unless the record rests here."""
+        """Keep a corrected body beside the original. Raises CadenzaError unless the record rests here."""
         sql = "UPDATE quarantine SET corrected = ?, revision = revision + 1 WHERE id = ? AND state = 'resting'"
         with self._writing() as connection:
             if not connection.execute(sql, (corrected, id)).rowcount:
@@ -285,7 +285,7 @@ class QuarantineTable:
 
     def drop(self, ids: Sequence[int], because: str, now: int, who: str) -> list[int]:
         """Mark records as not wanted; they stay, and stay counted. Returns the ids that rested here until now; those
-        dropped before are passed over. Raises LedgerError, and drops none, when one is unknown or has been replayed."""
+        dropped before are passed over. Raises CadenzaError, and drops none, when one is unknown or has been replayed."""
         dropped = []
         with self._writing() as connection:
             for id in dict.fromkeys(ids):
@@ -308,18 +308,18 @@ def _state(connection: sqlite3.Connection, id: int) -> str | None:
     return None if row is None else row[0]
 
 
-def _not_resting(connection: sqlite3.Connection, id: int) -> LedgerError:
+def _not_resting(connection: sqlite3.Connection, id: int) -> CadenzaError:
     state = _state(connection, id)
     if state is None:
         return _unknown(id)
     told = {"dropped": "was dropped", "stored": "was stored by a replay", "duplicate": "was found to be a duplicate"}
-    return LedgerError(
-        f"Record {id} {told[state]}; nothing can be done about it any more.", where=f"quarantine {id}",
+    return StateError(
+        f"record {id} {told[state]}; nothing can be done about it any more.", where=f"quarantine {id}",
         remedy=f"'cadenza quarantine show {id}' says who did what. To bring it in another time, send it with a new messageId.",
     )  # fmt: skip
 
 
-def _unknown(id: int) -> LedgerError:
-    return LedgerError(
-        f"There is no record {id} in quarantine.", remedy="'cadenza quarantine list' shows those that rest there."
+def _unknown(id: int) -> CadenzaError:
+    return CadenzaError(
+        f"there is no record {id} in quarantine.", remedy="'cadenza quarantine list' shows those that rest there."
     )

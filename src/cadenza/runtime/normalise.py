@@ -62,13 +62,13 @@ class Prepared(msgspec.Struct, frozen=True):
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a request said around a call that is kept in quarantine: with it the call is read again as it would have been.
 
-    ``received`` and ``sent_at`` in µs; ``type`` is set by single-call routes; ``context`` is that of the batch, None when
+    ``received`` and ``sent_at`` in µs; ``type`` is set by single-call routes; ``context`` is that of the batch, null when
     it has none or one of more than 2 KB: a batch of thousands of bad calls would keep it thousands of times."""
 
     received: int
     type: str | None = None
     sent_at: int | None = None
-    context: msgspec.Raw | None = None
+    context: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Body(msgspec.Struct, omit_defaults=True, gc=False):
@@ -293,8 +293,8 @@ def _follow(judgement: Judgement, body: _Body) -> None:
 
 
 def _envelope(received: int, call_type: str | None, sent_us: int | None, context: msgspec.Raw | None) -> bytes:
-    kept = context if context is not None and len(bytes(context)) <= _CONTEXT_BYTES else None
-    return _encode(Envelope(received, call_type, sent_us, kept))
+    kept = context is not None and len(bytes(context)) <= _CONTEXT_BYTES
+    return _encode(Envelope(received, call_type, sent_us, context if context and kept else msgspec.Raw(b"null")))
 
 
 def _refused(call: Call, source: str, error: Unusable, around: bytes) -> Refused:

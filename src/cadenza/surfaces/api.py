@@ -36,6 +36,9 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 Readiness = Callable[[], str | None]
 """Why the server is not ready, or None."""
 
+MAX_BODY = 4 * 1024 * 1024
+"""Bytes of a request to the read API."""
+
 OPEN_PATHS = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready")
 """Answered without a token: they say nothing of anyone."""
 
@@ -100,7 +103,8 @@ class Guard:
 def _route(workspace: Workspace, operation: Operation) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
-            arguments = operation.arguments(request.path_params, dict(request.query_params))
+            body = await _body(request) if operation.body is not None else b""
+            arguments = operation.arguments(request.path_params, dict(request.query_params), body)
             answer = await run_in_threadpool(operation.run, workspace, arguments)
         except BadParameter as error:
             return answer_problem(problem(400, error.what, error.where, error.remedy))
@@ -109,6 +113,17 @@ def _route(workspace: Workspace, operation: Operation) -> Route:
         return Response(to_json(answer), media_type="application/json")
 
     return Route(operation.path, endpoint, methods=[operation.method], name=operation.name)
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body. Raises BadParameter when it is larger than any operation wants."""
+    parts, size = [], 0
+    async for part in request.stream():
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BODY:
+            raise BadParameter(f"the body has more than {MAX_BODY:,} bytes.", where="body", remedy="Send less at once.")
+    return b"".join(parts)
 
 
 def _home(request: Request) -> Response:

@@ -22,12 +22,9 @@ from cadenza.errors import CadenzaError
 from cadenza.ids import random_id
 from cadenza.surfaces import cli_care
 from cadenza.surfaces import demo as demo_project
+from cadenza.surfaces.cli_quarantine import quarantine_app
 from cadenza.surfaces.explain_text import render_explanation
-from cadenza.surfaces.on_project import HERE as _HERE
-from cadenza.surfaces.on_project import OnProject
-from cadenza.surfaces.on_project import alone as _alone
-from cadenza.surfaces.on_project import instant as _instant
-from cadenza.surfaces.on_project import using as _using
+from cadenza.surfaces.on_project import HERE, OnProject, alone, instant, using
 from cadenza.surfaces.plan_text import render_plan
 from cadenza.surfaces.problem import EXIT_INPUT, EXIT_OK, EXIT_USAGE, exit_code
 from cadenza.surfaces.progress import Display, on_import, on_tick
@@ -72,9 +69,9 @@ def init(folder: Path = Path(), /, *, json: Annotated[bool, Parameter(negative=(
 
 
 @app.command
-def validate(*, on: OnProject = _HERE) -> int:
+def validate(*, on: OnProject = HERE) -> int:
     """Check every definition; all problems are listed at once, each with its place and what to do."""
-    with _using(on) as (workspace, terminal, _):
+    with using(on) as (workspace, terminal, _):
         loaded = workspace.validate()
         kinds: dict[str, int] = {}
         for kind, _name, _definition in loaded.project.named():
@@ -88,7 +85,7 @@ def validate(*, on: OnProject = _HERE) -> int:
 
 
 @app.command
-def plan(*, sql: Annotated[bool, Parameter(negative=())] = False, on: OnProject = _HERE) -> int:
+def plan(*, sql: Annotated[bool, Parameter(negative=())] = False, on: OnProject = HERE) -> int:
     """Show what applying the project would change, and how many people it touches.
 
     Parameters
@@ -96,7 +93,7 @@ def plan(*, sql: Annotated[bool, Parameter(negative=())] = False, on: OnProject 
     sql
         Show the SQL that conditions compile to.
     """
-    with _using(on) as (workspace, terminal, _):
+    with using(on) as (workspace, terminal, _):
         found: Plan = ask(workspace, "plan")
         if on.json:
             terminal.answer(found)
@@ -105,7 +102,7 @@ def plan(*, sql: Annotated[bool, Parameter(negative=())] = False, on: OnProject 
 
 
 @app.command
-def apply(*, yes: Annotated[bool, Parameter(negative=())] = False, on: OnProject = _HERE) -> int:
+def apply(*, yes: Annotated[bool, Parameter(negative=())] = False, on: OnProject = HERE) -> int:
     """Put the project in force. Shows the plan first, and asks when a person is there to answer.
 
     Parameters
@@ -113,7 +110,7 @@ def apply(*, yes: Annotated[bool, Parameter(negative=())] = False, on: OnProject
     yes
         Do not ask.
     """
-    with _using(on) as (workspace, terminal, display):
+    with using(on) as (workspace, terminal, display):
         found: Plan = ask(workspace, "plan")
         terminal.show(*render_plan(found, sql=False))
         if not found.changes:
@@ -153,7 +150,7 @@ def schema(kind: str | None = None, /) -> int:
 
 @app.command(name="import")
 def import_(
-    source: str, /, *, stay_in_replay: Annotated[bool, Parameter(negative=())] = False, on: OnProject = _HERE
+    source: str, /, *, stay_in_replay: Annotated[bool, Parameter(negative=())] = False, on: OnProject = HERE
 ) -> int:
     """Import a declared file source. Importing it again stores nothing twice.
 
@@ -167,7 +164,7 @@ def import_(
     stay_in_replay
         Do not go live after the import: messages stay undeliverable, for example until the next file is in.
     """
-    with _using(on) as (workspace, terminal, display):
+    with using(on) as (workspace, terminal, display):
         served = find_server(workspace.folder) is not None
         if not served and workspace.status().log_records == 0:
             workspace.apply(history_of=source)
@@ -193,7 +190,7 @@ def import_(
 
 
 @app.command
-def tick(*, until: str | None = None, on: OnProject = _HERE) -> int:
+def tick(*, until: str | None = None, on: OnProject = HERE) -> int:
     """Decide what waits in the log, and timers until now.
 
     Parameters
@@ -201,9 +198,9 @@ def tick(*, until: str | None = None, on: OnProject = _HERE) -> int:
     until
         Handle timers until this instant (UTC) instead of now.
     """
-    with _using(on) as (workspace, terminal, display):
-        _alone(workspace)
-        done = _run(workspace, display, "Deciding", _instant(until) or workspace.clock.now())
+    with using(on) as (workspace, terminal, display):
+        alone(workspace)
+        done = _run(workspace, display, "Deciding", instant(until) or workspace.clock.now())
         if on.json:
             terminal.answer(done)
         terminal.say(
@@ -219,7 +216,7 @@ def _run(workspace: Workspace, display: Display, what: str, until: datetime | No
 
 
 @app.command(alias="serve")
-def run(*, host: str = "127.0.0.1", port: int = PORT, on: OnProject = _HERE) -> int:
+def run(*, host: str = "127.0.0.1", port: int = PORT, on: OnProject = HERE) -> int:
     """Serve the project: collect events, decide live, deliver messages, answer the API. Ends with Ctrl-C.
 
     The read API is open on loopback. With CADENZA_API_TOKEN set it wants that bearer token, and may listen elsewhere.
@@ -231,7 +228,7 @@ def run(*, host: str = "127.0.0.1", port: int = PORT, on: OnProject = _HERE) -> 
     port
         The port to listen on; 0 takes any free one.
     """
-    with _using(on) as (workspace, terminal, _):
+    with using(on) as (workspace, terminal, _):
         _serve(workspace, terminal, host, port, lambda url: terminal.say(_welcome(url, workspace)))
     return EXIT_OK
 
@@ -298,9 +295,9 @@ def demo(
 
 
 @app.command
-def status(*, on: OnProject = _HERE) -> int:
+def status(*, on: OnProject = HERE) -> int:
     """How far the log is decided, how many people there are, what waits to be sent."""
-    with _using(on) as (workspace, terminal, _):
+    with using(on) as (workspace, terminal, _):
         found = ask(workspace, "status")
         if on.json:
             terminal.answer(found)
@@ -316,7 +313,7 @@ def status(*, on: OnProject = _HERE) -> int:
 
 
 @app.command
-def report(*, as_of: str | None = None, on: OnProject = _HERE) -> int:
+def report(*, as_of: str | None = None, on: OnProject = HERE) -> int:
     """What happened: people, segments, journeys, messages, outcomes; and whether it adds up.
 
     Parameters
@@ -324,8 +321,8 @@ def report(*, as_of: str | None = None, on: OnProject = _HERE) -> int:
     as_of
         The instant to look at (UTC), for example 2011-12-09; without it, the present.
     """
-    with _using(on) as (workspace, terminal, _):
-        found = ask(workspace, "report", as_of=_instant(as_of))
+    with using(on) as (workspace, terminal, _):
+        found = ask(workspace, "report", as_of=instant(as_of))
         if on.json:
             terminal.answer(found)
         terminal.show(*render_report(found))
@@ -333,7 +330,7 @@ def report(*, as_of: str | None = None, on: OnProject = _HERE) -> int:
 
 
 @app.command
-def explain(person: str, journey: str | None = None, /, *, on: OnProject = _HERE) -> int:
+def explain(person: str, journey: str | None = None, /, *, on: OnProject = HERE) -> int:
     """Why one person is where they are: identity, traits, segments, journeys, messages, each with its evidence.
 
     Parameters
@@ -343,7 +340,7 @@ def explain(person: str, journey: str | None = None, /, *, on: OnProject = _HERE
     journey
         Only this journey, with the times it was not entered and why.
     """
-    with _using(on) as (workspace, terminal, _):
+    with using(on) as (workspace, terminal, _):
         name = "explain_person" if journey is None else "explain_journey"
         found = ask(workspace, name, person=person, journey=journey)
         if on.json:
@@ -352,32 +349,13 @@ def explain(person: str, journey: str | None = None, /, *, on: OnProject = _HERE
     return EXIT_OK
 
 
-@app.command
-def quarantine(*, source: str | None = None, reason: str | None = None, limit: int = 20, on: OnProject = _HERE) -> int:
-    """List records that were refused, newest first, and why.
-
-    Parameters
-    ----------
-    source
-        Only records of this source.
-    reason
-        Only records refused for this reason.
-    limit
-        How many at most.
-    """
-    with _using(on) as (workspace, terminal, _):
-        found = ask(workspace, "quarantine", source=source, reason=reason, limit=limit)
-        if on.json:
-            terminal.answer(found)
-        rows = [(iso(f.at), f.source, f.reason, f.detail, f.message_id, f.record[:160]) for f in found]
-        terminal.table("Quarantine", ("came at", "source", "reason", "detail", "message id", "record"), rows)
-    return EXIT_OK
+app.command(quarantine_app)
 
 
 @app.command
 def messages(
     *, state: OutboxState | None = None, journey: str | None = None, person: int | None = None, limit: int = 20,
-    on: OnProject = _HERE,
+    on: OnProject = HERE,
 ) -> int:  # fmt: skip
     """List messages decided to be sent, newest first, and where each stands.
 
@@ -392,7 +370,7 @@ def messages(
     limit
         How many at most.
     """
-    with _using(on) as (workspace, terminal, _):
+    with using(on) as (workspace, terminal, _):
         found = ask(workspace, "messages", state=state, journey=journey, person=person, limit=limit)
         if on.json:
             terminal.answer(found)
@@ -412,7 +390,7 @@ def messages(
 
 
 @app.command
-def query(sql: str, /, *, limit: int = 1_000, on: OnProject = _HERE) -> int:
+def query(sql: str, /, *, limit: int = 1_000, on: OnProject = HERE) -> int:
     """Answer one SELECT over the tables of the catalogue (docs/reference/tables.md).
 
     Parameters
@@ -422,7 +400,7 @@ def query(sql: str, /, *, limit: int = 1_000, on: OnProject = _HERE) -> int:
     limit
         How many rows at most.
     """
-    with _using(on) as (workspace, terminal, _):
+    with using(on) as (workspace, terminal, _):
         rows = ask(workspace, "query", sql=sql, limit=limit).rows
         if on.json:
             terminal.answer(rows)
@@ -436,7 +414,7 @@ def query(sql: str, /, *, limit: int = 1_000, on: OnProject = _HERE) -> int:
 
 
 @app.command
-def rebuild(*, verify: Annotated[bool, Parameter(negative=())] = False, on: OnProject = _HERE) -> int:
+def rebuild(*, verify: Annotated[bool, Parameter(negative=())] = False, on: OnProject = HERE) -> int:
     """Make the store anew from the log.
 
     Parameters
@@ -444,8 +422,8 @@ def rebuild(*, verify: Annotated[bool, Parameter(negative=())] = False, on: OnPr
     verify
         Only make a second store and compare the two, table by table.
     """
-    with _using(on) as (workspace, terminal, display):
-        _alone(workspace)
+    with using(on) as (workspace, terminal, display):
+        alone(workspace)
         total = workspace.status().log_records if verify else None
         with display.task("Rebuilding", total) as move:
             found = workspace.rebuild(verify, on_tick(move))
@@ -468,7 +446,7 @@ def _rebuilt(terminal: Terminal, found: RebuildReport, json: bool) -> int:
 
 
 @app.command
-def export(target: Path, /, *, on: OnProject = _HERE) -> int:
+def export(target: Path, /, *, on: OnProject = HERE) -> int:
     """Write every table of the store as a Parquet file.
 
     Parameters
@@ -476,8 +454,8 @@ def export(target: Path, /, *, on: OnProject = _HERE) -> int:
     target
         A new or empty folder.
     """
-    with _using(on) as (workspace, terminal, _):
-        _alone(workspace)
+    with using(on) as (workspace, terminal, _):
+        alone(workspace)
         found = workspace.export(target)
         if on.json:
             terminal.answer(found)

@@ -21,12 +21,16 @@ _DESCRIPTION = (
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The document; its order follows the list, so that it can be a golden file."""
     answers = [operation.answer for operation in operations if operation.answer is not None]
-    schemas, components = msgspec.json.schema_components([*answers, Problem], ref_template=_REFERENCE)
-    described = iter(schemas)
+    bodies = [operation.body for operation in operations if operation.body is not None]
+    schemas, components = msgspec.json.schema_components([*answers, *bodies, Problem], ref_template=_REFERENCE)
+    described, sent = iter(schemas), iter(schemas[len(answers) :])
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         schema = next(described) if operation.answer is not None else {}
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema)
+        if operation.body is not None:
+            content = _content(next(sent), "application/json")
+            paths[operation.path][operation.method.lower()]["requestBody"] = {"required": True, "content": content}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Cadenza", "version": __version__, "description": _DESCRIPTION},

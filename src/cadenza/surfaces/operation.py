@@ -59,7 +59,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """``answer`` is the type of the answer (a struct, or a collection of them); ``run`` makes it."""
+    """``answer`` is the type of the answer (a struct, or a collection of them); ``run`` makes it. ``body``: the struct that
+    the request's JSON is, given to ``run`` as ``body``."""
 
     path: str
     name: str
@@ -69,14 +70,30 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[Parameter, ...] = ()
     method: Literal["GET", "POST"] = "GET"
     group: str = "read"
+    body: Any = None
 
-    def arguments(self, path: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
-        """Every parameter's value. Raises BadParameter, also for a parameter that does not exist."""
+    def arguments(self, path: Mapping[str, Any], query: Mapping[str, str], body: bytes = b"") -> dict[str, Any]:
+        """Every parameter's value, and the body's. Raises BadParameter, also for a parameter that does not exist."""
         unknown = set(query) - {p.name for p in self.parameters if p.place == "query"}
         if unknown:
             known = ", ".join(p.name for p in self.parameters if p.place == "query") or "none"
             raise BadParameter("there is no such parameter.", where=sorted(unknown)[0], remedy=f"Known: {known}.")
-        return {p.name: p.read(path.get(p.name) if p.place == "path" else query.get(p.name)) for p in self.parameters}
+        given = {p.name: p.read(path.get(p.name) if p.place == "path" else query.get(p.name)) for p in self.parameters}
+        return given if self.body is None else {**given, "body": self._read_body(body)}
+
+    def _read_body(self, body: bytes) -> Any:
+        try:
+            return msgspec.json.decode(body or b"{}", type=self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadParameter(
+                f"the body cannot be used: {error}.", where="body", remedy="Send one JSON object."
+            ) from None
+
+
+def limit_of(default: int, maximum: int) -> Parameter:
+    """The parameter that says how many at most."""
+    meaning = f"How many at most; never more than {maximum}."
+    return Parameter(name="limit", place="query", kind="integer", default=default, maximum=maximum, meaning=meaning)
 
 
 def parse_instant(text: str) -> datetime:

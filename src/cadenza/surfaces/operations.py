@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, get_args
 
 import msgspec
 
-from cadenza.clock import from_micros
 from cadenza.definitions.schema import schemas
 from cadenza.errors import CadenzaError, near_miss
 from cadenza.surfaces.encoding import plain
-from cadenza.surfaces.operation import Operation, Parameter
+from cadenza.surfaces.operation import Operation, Parameter, limit_of
+from cadenza.surfaces.quarantine_operations import QUARANTINE_OPERATIONS
 from cadenza.workspace import (
     Deployed,
     Explanation,
@@ -21,7 +20,6 @@ from cadenza.workspace import (
     OutboxRow,
     OutboxState,
     Plan,
-    Quarantined,
     Report,
     SegmentFigures,
     Status,
@@ -29,18 +27,6 @@ from cadenza.workspace import (
 )  # fmt: skip
 
 Arguments = Mapping[str, Any]
-
-
-class QuarantineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A refused record: why, and the record as it came (text)."""
-
-    id: int
-    at: datetime
-    source: str
-    reason: str
-    detail: str
-    message_id: str | None
-    record: str
 
 
 class JourneyView(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,14 +41,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of a query, each by column name."""
 
     rows: list[dict[str, Any]]
-
-
-def quarantine_entry(item: Quarantined) -> QuarantineEntry:
-    """What the surfaces show of a quarantined record."""
-    return QuarantineEntry(
-        id=item.id, at=from_micros(item.at), source=item.source, reason=item.reason, detail=item.detail, message_id=item.message_id,
-        record=item.body.decode("utf-8", errors="replace"),
-    )  # fmt: skip
 
 
 def _report(workspace: Workspace, given: Arguments) -> Report:
@@ -98,11 +76,6 @@ def _messages(workspace: Workspace, given: Arguments) -> list[OutboxRow]:
     return workspace.messages(given["limit"], given["state"], given["person"], given["journey"])
 
 
-def _quarantine(workspace: Workspace, given: Arguments) -> list[QuarantineEntry]:
-    found = workspace.quarantine(given["limit"], given["source"], given["reason"])
-    return [quarantine_entry(item) for item in found]
-
-
 def _query(workspace: Workspace, given: Arguments) -> Answer:
     return Answer(rows=workspace.query(given["sql"], given["limit"]))
 
@@ -114,11 +87,6 @@ _PERSON = Parameter(
     name="person", place="path", meaning="A person id, or any identifier of the person such as an e-mail address."
 )
 _JOURNEY = Parameter(name="journey", place="path", meaning="The name of a journey.")
-
-
-def _limit(default: int, maximum: int) -> Parameter:
-    meaning = f"How many at most; never more than {maximum}."
-    return Parameter(name="limit", place="query", kind="integer", default=default, maximum=maximum, meaning=meaning)
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -147,7 +115,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/api/segments/{segment}/members", name="members", answer=list[Member], run=_members,
         summary="The members of a segment, by person id; go on with the last id as 'after'",
         parameters=(
-            Parameter(name="segment", place="path", meaning="The name of a segment."), _limit(100, 10_000),
+            Parameter(name="segment", place="path", meaning="The name of a segment."), limit_of(100, 10_000),
             Parameter(name="after", place="query", kind="integer", default=0, meaning="Only persons with a greater id."),
         ),
     ),
@@ -163,27 +131,19 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/api/messages", name="messages", answer=list[OutboxRow], run=_messages,
         summary="Messages decided to be sent, newest first, and where each stands",
         parameters=(
-            _limit(100, 1_000),
+            limit_of(100, 1_000),
             Parameter(name="state", place="query", meaning="Only messages in this state.", enum=get_args(OutboxState)),
             Parameter(name="person", place="query", kind="integer", meaning="Only messages of this person id."),
             Parameter(name="journey", place="query", meaning="Only messages of this journey."),
         ),
     ),
-    Operation(
-        path="/api/quarantine", name="quarantine", answer=list[QuarantineEntry], run=_quarantine,
-        summary="Records that were refused, newest first, and why",
-        parameters=(
-            _limit(100, 1_000),
-            Parameter(name="source", place="query", meaning="Only records of this source."),
-            Parameter(name="reason", place="query", meaning="Only records refused for this reason."),
-        ),
-    ),
+    *QUARANTINE_OPERATIONS,
     Operation(
         path="/api/query", name="query", answer=Answer, run=_query,
         summary="The answer to one SELECT over the tables of the catalogue",
         parameters=(
             Parameter(name="sql", place="query", required=True, meaning="One SELECT.", example="SELECT count(*) AS persons FROM person"),
-            _limit(1_000, 10_000),
+            limit_of(1_000, 10_000),
         ),
     ),
     Operation(

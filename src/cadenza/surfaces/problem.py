@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
-from cadenza.errors import CadenzaError, DefinitionError, ExpressionError, OperatingError, TransientError
+from cadenza.errors import CadenzaError, DefinitionError, ExpressionError, OperatingError, StateError, TransientError
 from cadenza.errors import Problem as Fault
 from cadenza.surfaces.encoding import to_json
 
@@ -67,5 +67,7 @@ def _status(error: CadenzaError) -> int:
         return 500
     if isinstance(error, ExpressionError):
         return 400
+    if isinstance(error, StateError):
+        return 409
     # What is asked for by name and is not there.
     return 404

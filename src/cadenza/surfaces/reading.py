@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from cadenza.clock import iso
 from cadenza.surfaces.encoding import from_json
 from cadenza.surfaces.operation import Operation
@@ -32,6 +34,7 @@ def _ask_server(server: LocalServer, operation: Operation, given: dict[str, Any]
     places = {p.name: p.place for p in operation.parameters}
     path = operation.path
     query: dict[str, object] = {}
+    sent = given.pop("body", None)
     for name, value in given.items():
         if value is None:
             continue
@@ -40,5 +43,7 @@ def _ask_server(server: LocalServer, operation: Operation, given: dict[str, Any]
             path = path.replace("{" + name + "}", quote(text, safe=""))
         else:
             query[name] = text
-    body = server.get(path, **query) if operation.method == "GET" else server.post(path)
+    body = (
+        server.get(path, **query) if operation.method == "GET" else server.post(path, msgspec.json.encode(sent or {}))
+    )
     return from_json(body, operation.answer)
