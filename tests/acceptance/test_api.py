@@ -39,6 +39,13 @@ GOOD = {
     "/api/journeys/{journey}": "/api/journeys/welcome",
     "/api/query": "/api/query?sql=SELECT%20pid%2C%20created_at%20FROM%20person",
     "/api/definitions/schema/{kind}": "/api/definitions/schema/journey",
+    "/api/quarantine/{id}": "/api/quarantine/1",
+    "/api/quarantine/{id}/fix": "/api/quarantine/1/fix",
+}
+BODIES: dict[str, Any] = {
+    "/api/quarantine/{id}/fix": {"set": {"properties.revenue": "more"}},
+    "/api/quarantine/replay": {"all": True},
+    "/api/quarantine/drop": {"ids": [], "because": "nothing to drop"},
 }
 
 
@@ -96,7 +103,7 @@ def test_the_document_is_served(client: TestClient) -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 def test_every_answer_is_as_described(client: TestClient, operation: Any) -> None:
-    answer = client.request(operation.method, GOOD.get(operation.path, operation.path))
+    answer = client.request(operation.method, GOOD.get(operation.path, operation.path), json=BODIES.get(operation.path))
     assert answer.status_code == 200, answer.text
     validator = jsonschema_rs.validator_for(schema_of(operation.path, operation.method.lower()), validate_formats=True)
     errors = [f"{list(e.instance_path)}: {e.message}" for e in validator.iter_errors(answer.json())]
