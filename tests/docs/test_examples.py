@@ -16,7 +16,9 @@ from tests.house.documented import generator
 
 PAGES = {page.relative_to(pages.ROOT).as_posix(): page for page in pages.pages()}
 PROJECTS = [name for name, page in PAGES.items() if any(b.path == "cadenza.yaml" for b in pages.blocks(page))]
-LANGUAGES = {"yaml", "json", "csv", "console", "sh", "text"}
+LANGUAGES = {"yaml", "json", "csv", "console", "sh", "text", "python", "javascript", "html"}
+RUN_IN = "howto/send-events.md"
+"""Programs stand on this page only, where tests/clients runs them."""
 ANCHOR = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 
 
@@ -25,7 +27,15 @@ def test_every_fence_has_a_language_that_is_checked(name: str) -> None:
     for block in pages.blocks(PAGES[name]):
         assert block.language in LANGUAGES, f"{block.place}: nothing checks a block of {block.language!r}"
         # A definition without a file would be checked by nobody.
-        assert block.path is not None or block.language not in {"yaml", "json", "csv"}, block.place
+        assert block.path is not None or block.language not in {
+            "yaml",
+            "json",
+            "csv",
+            "python",
+            "javascript",
+            "html",
+        }, block.place
+        assert block.language not in {"python", "javascript", "html"} or name.endswith(RUN_IN), block.place
         if block.language == "json":
             msgspec.json.decode(block.text)
 

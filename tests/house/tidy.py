@@ -48,7 +48,7 @@ class Source:
 def sources(root: Path) -> list[Source]:
     """Every Python file under src, tests and bench."""
     files = (p for folder in ("src", "tests", "bench") for p in sorted((root / folder).rglob("*.py")))
-    return [Source(root, p) for p in files if "__pycache__" not in p.parts]
+    return [Source(root, p) for p in files if not {"__pycache__", "node_modules"} & set(p.parts)]
 
 
 def long_functions(source: Source) -> Iterator[str]:

@@ -60,21 +60,28 @@ def _sent(decoded: Decoded, received: Received) -> Decoded:
 
 
 def decode_jitsu(received: Received) -> Decoded:
-    """One call. Jitsu adds the current ``groupId`` to calls of every type, where Segment has it in the context; the write
-    key in the body is masked and means nothing. Raises Malformed."""
+    """One call. On calls of every type Jitsu repeats what it remembers: the ``groupId``, which Segment has in the context, and
+    ``context.traits``, in which it mixes those of the person with those of the group. The latter say nothing new and would
+    make the group's name the person's, so they are only kept, as ``context.rememberedTraits``. The write key in the body is
+    masked and means nothing. Raises Malformed."""
     decoded = decode(received)
     for call in decoded.calls:
-        if call.groupId and call.type != "group":
-            call.context = _with_group(call)
+        call.context = _remembered(call)
     return msgspec.structs.replace(decoded, write_key=None)
 
 
-def _with_group(call: Call) -> msgspec.Raw:
-    raw = bytes(call.context)
-    context = msgspec.json.decode(raw) if raw else {}
+def _remembered(call: Call) -> msgspec.Raw:
+    try:
+        context = msgspec.json.decode(call.context) if bytes(call.context) else {}
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return call.context
     if not isinstance(context, dict):
         return call.context
-    return msgspec.Raw(msgspec.json.encode({"groupId": call.groupId} | context))
+    if call.type != "group" and call.groupId:
+        context.setdefault("groupId", call.groupId)
+    if call.type != "identify" and context.get("traits"):
+        context["rememberedTraits"] = context.pop("traits")
+    return msgspec.Raw(msgspec.json.encode(context))
 
 
 def no_write_key(received: Received) -> str | None:
