@@ -18,6 +18,7 @@ from msgspec.structs import asdict
 
 from cadenza.adapters import local_server
 from cadenza.adapters.channels import MAILBOX_FILE
+from cadenza.adapters.deployed import DeployedFile, publish
 from cadenza.adapters.local_server import LocalServer, ServerInfo
 from cadenza.adapters.mailbox import Mailbox
 from cadenza.adapters.opened import OpenedChannels
@@ -96,7 +97,7 @@ class Workspace:
         self.clock = clock
         self._state = folder / STATE
         self._ticker: Ticker | None = None
-        self._known = Project()
+        self._known = self._published = Project()
         self._keys: tuple[Project, dict[str, str]] | None = None
 
     @staticmethod
@@ -163,18 +164,22 @@ class Workspace:
     def tick(self) -> TickReport | None:
         """Decide what came and what is due now, in one transaction, and publish it; None when there is nothing."""
         with self._ticking() as live:
-            return live.step()
+            report = live.step()
+            self._publish_project()
+            return report
 
     def run(self, until: datetime | None = None, progress: Callable[[Progress], None] | None = None) -> TickReport:
         """Tick until the log is consumed and timers until ``until`` are done; None: no further than the last record."""
         with self._ticking() as live:
-            return live.run(until, progress)
+            report = live.run(until, progress)
+            self._publish_project()
+            return report
 
-    def collector(self) -> Collector:
-        """A collector whose requests come into this project's log; close it before the workspace. Raises LedgerError when
+    def collector(self, name: str = "main") -> Collector:
+        """A collector, by a name of its own, whose requests come into this project's log; close it before the workspace. Raises LedgerError when
         another process collects for this project under the same name."""
         folder, limits = self._made() / JOURNALS, Limits()
-        journal = JournalWriter.open(folder, "main", random_id())
+        journal = JournalWriter.open(folder, name, random_id())
         return Collector(journal, self.clock, lambda: journal_room(folder, limits))
 
     @cached_property
@@ -319,9 +324,22 @@ class Workspace:
             raise
 
     def _last_known(self) -> Project:
+        """The project in force: of this process's ticker, or as another process's wrote it down."""
         if self._ticker is not None:
             self._known = self._ticker.project() or self._known
+        else:
+            self._known = self._deployed_file.project() or self._known
         return self._known
+
+    def _publish_project(self) -> None:
+        project = self._last_known()
+        if project is not self._published:
+            publish(self._made(), project)
+            self._published = project
+
+    @cached_property
+    def _deployed_file(self) -> DeployedFile:
+        return DeployedFile(self._state, self.clock)
 
     def _made(self) -> Path:
         self._state.mkdir(exist_ok=True)

@@ -78,6 +78,7 @@ class Collector:
         self._closed = self._scheduled = self._counting = False
         self._latest = 0
         self._full: str | None = None
+        self._failing: str | None = None
         self._look_at = 0.0
 
     def received_at(self) -> int:
@@ -119,6 +120,13 @@ class Collector:
         self.add(received_at, meta, body, settle)
         await future
 
+    def trouble(self) -> str | None:
+        """Why requests are refused at present, or None."""
+        if self._closed:
+            return "The collector is stopping."
+        self._look()
+        return self._full or self._failing
+
     def reject(self, source: str, reason: str) -> None:
         """Count a request that was refused as a whole and not kept; written within a second."""
         self._rejected[source, reason] += 1
@@ -142,6 +150,7 @@ class Collector:
             counted = [(source, reason, n) for (source, reason), n in rejected.items()]
             entries.append(Entry(self.received_at(), REJECTED, msgspec.json.encode(counted)))
         error = self._append(entries)
+        self._failing = None if error is None else str(error)
         if error is not None:
             self._rejected.update(rejected)
         for settle in settles:

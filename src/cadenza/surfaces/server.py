@@ -102,7 +102,7 @@ class Server:
         front = Front(collect, collector)
         mailbox = self._workspace.mailbox()
         api = api_app(self._workspace, self._settings.token, self.readiness, mailbox_routes(mailbox))
-        http = _Http(Dispatch(collect, api), front.protocol(), ready)
+        http = Http(Dispatch(collect, api), front.protocol(), ready)
         delivering = threading.Thread(target=self._deliver, name="deliver")
         sequencing = threading.Thread(target=self._sequence_loop, name="sequence")
         sequencing.start()
@@ -219,7 +219,7 @@ class Dispatch:
         await app(scope, receive, send)
 
 
-class _Http(uvicorn.Server):
+class Http(uvicorn.Server):
     """uvicorn, telling when it answers, and leaving the process alive after a signal so that everything else can end."""
 
     def __init__(self, app: Any, http: Any, ready: Callable[[], None]) -> None:
