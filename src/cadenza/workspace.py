@@ -42,10 +42,12 @@ from cadenza.runtime.collect import Collector, Limits, journal_room
 from cadenza.runtime.contract_impact import ContractPlan, refuse_breaking
 from cadenza.runtime.deliver import Deliverer
 from cadenza.runtime.deploy import prepare
+from cadenza.runtime.doctor import Doctor, Finding, Severity
 from cadenza.runtime.explain import Explanation, explain
 from cadenza.runtime.export import Exported, export
 from cadenza.runtime.imports import ImportProgress, ImportReport
 from cadenza.runtime.live import Live
+from cadenza.runtime.operate import Operate
 from cadenza.runtime.plan import Deployed, JourneyPlan, Plan, apply, plan
 from cadenza.runtime.quarantine import Fixed, Quarantine, Replayed, Shown
 from cadenza.runtime.rebuild import RebuildReport, rebuild
@@ -55,17 +57,19 @@ from cadenza.runtime.report.figures import Quarantined as QuarantineCount
 from cadenza.runtime.screen import Screen
 from cadenza.runtime.sequence import SequencedLog, Sequencer
 from cadenza.runtime.status import Member, Status, current_project, go_live, members, status
+from cadenza.runtime.tail import Counted, Outcome, Seen, Tail, Wanted
 from cadenza.runtime.tick import Progress, Ticker, TickReport
 from cadenza.sql.read_only import read_only
 from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
 
 __all__ = [
-    "Act", "Collector", "ContractPlan", "Deliverer", "Deployed", "Explanation", "Exported", "Fixed", "ImportProgress",
-    "ImportReport", "JourneyFigures", "JourneyPlan", "Loaded", "LocalServer", "Mailbox", "Member", "OutboxRow",
-    "OutboxState", "Plan", "Progress", "Quarantine", "QuarantineState", "Quarantined", "Readmitted", "ReasonCount",
-    "RebuildReport", "Replayed", "Report", "SegmentFigures", "ServerInfo", "Shown", "Status", "TickReport",
-    "Workspace", "announce_server", "find_server", "withdraw_server",
+    "Act", "Collector", "ContractPlan", "Counted", "Deliverer", "Deployed", "Doctor", "Explanation", "Exported",
+    "Finding", "Fixed", "ImportProgress", "ImportReport", "JourneyFigures", "JourneyPlan", "Loaded", "LocalServer",
+    "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome", "Plan", "Progress", "Quarantine",
+    "QuarantineState", "Quarantined", "Readmitted", "ReasonCount", "RebuildReport", "Replayed", "Report", "Seen",
+    "SegmentFigures", "ServerInfo", "Severity", "Shown", "Status", "Tail", "TickReport", "Wanted", "Workspace",
+    "announce_server", "find_server", "withdraw_server",
 ]  # fmt: skip
 
 JOURNALS = "journal"
@@ -259,6 +263,12 @@ class Workspace:
     def care(self) -> Care:
         """Archiving, retention, snapshots: for use beside everything else."""
         return Care(self._log, self._outbox, self._archive_files, self.clock)
+
+    @property
+    def operate(self) -> Operate:
+        """The records as they come, and the doctor: for use beside everything else."""
+        state = self._made()
+        return Operate(self._log, lambda: self._outbox, state, state / JOURNALS, self.clock)
 
     def rebuild(self, verify: bool, progress: Callable[[Progress], None] | None = None) -> RebuildReport:
         """Make the store anew from the log; ``verify``: only compare the two. Closes this workspace's store."""

@@ -227,6 +227,12 @@ class SqliteOutbox:
                 connection.execute("SELECT state, count(*) FROM message GROUP BY state ORDER BY state").fetchall()
             )
 
+    def due_since(self, now: int) -> int | None:
+        """Since when (µs) the message that waits longest could be handed over; None when none is due."""
+        sql = "SELECT min(max(not_before, planned_at)) FROM message WHERE state = 'ready' AND not_before <= ?"
+        with self._reading() as connection:
+            return connection.execute(sql, (now,)).fetchone()[0]
+
     def close(self) -> None:
         """Close the file; what was published stays."""
         with self._lock:
