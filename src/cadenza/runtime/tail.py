@@ -201,5 +201,5 @@ def _names(seen: Seen) -> set[str]:
     return names
 
 
-def _when(seen: Seen) -> tuple[int, int, int]:
-    return seen.at, seen.offset or 0, seen.id or 0
+def _when(seen: Seen) -> tuple[int, bool, int]:
+    return seen.at, seen.offset is None, seen.offset or seen.id or 0
