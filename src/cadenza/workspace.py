@@ -19,10 +19,11 @@ from msgspec.structs import asdict
 from cadenza.adapters import local_server
 from cadenza.adapters.channels import MAILBOX_FILE
 from cadenza.adapters.deployed import DeployedFile, publish
+from cadenza.adapters.ed25519 import verify_ed25519
 from cadenza.adapters.local_server import LocalServer, ServerInfo
 from cadenza.adapters.mailbox import Mailbox
 from cadenza.adapters.opened import OpenedChannels
-from cadenza.adapters.settings import write_keys
+from cadenza.adapters.settings import resolve_secret, write_keys
 from cadenza.clock import Clock, SystemClock, from_micros
 from cadenza.definitions.load import Loaded, load
 from cadenza.definitions.project import Project
@@ -59,6 +60,7 @@ from cadenza.runtime.sequence import SequencedLog, Sequencer
 from cadenza.runtime.status import Member, Status, current_project, go_live, members, status
 from cadenza.runtime.tail import Counted, Outcome, Seen, Tail, Wanted
 from cadenza.runtime.tick import Progress, Ticker, TickReport
+from cadenza.runtime.webhooks import Webhooks
 from cadenza.sql.read_only import read_only
 from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
@@ -197,6 +199,11 @@ class Workspace:
         if self._keys is None or self._keys[0] is not project:
             self._keys = (project, write_keys(project))
         return self._keys[1]
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """The webhook sources of the project in force: what verifies and maps their requests."""
+        return Webhooks(self._last_known, self.clock, resolve_secret, verify_ed25519)
 
     def deliverer(self) -> Deliverer:
         """What hands messages to the channels of the project in force; its ``run`` is the delivery loop."""

@@ -15,6 +15,7 @@ import msgspec
 from cadenza.definitions import kinds
 from cadenza.definitions.check_contracts import check_contracts
 from cadenza.definitions.check_journey import check_journeys
+from cadenza.definitions.check_webhook import check_webhook
 from cadenza.definitions.expression import Expr, InSegment, Trait, parse, walk
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.flags import sent_templates
@@ -113,6 +114,9 @@ def _check_sources(project: Project, scope: Scope, findings: Findings) -> None:
             _check_http(source, keys, findings)
         elif source.kind == "file":
             _check_file(source, findings)
+        elif source.kind == "webhook":
+            check_webhook(source, project.identity, scope, findings)
+        _check_keys_of_kind(source, findings)
         for number, record in enumerate(source.records):
             _check_record(source, record, f"records.{number}", scope, findings)
 
@@ -127,17 +131,21 @@ def _check_http(source: kinds.Source, keys: dict[str, str], findings: Findings) 
     elif (first := keys.setdefault(source.write_key, source.name)) != source.name:
         what = f"The sources '{first}' and '{source.name}' have the same write key."
         findings.problem(what, "sources", source.name, "write_key", "Give each its own.")
-    for key in _FILE_ONLY:
-        if getattr(source, key):
-            findings.problem(f"'{key}' is for file sources; this one is http.", "sources", source.name, key)
+
+
+def _check_keys_of_kind(source: kinds.Source, findings: Findings) -> None:
+    """No key that only another kind of source reads."""
+    only = {**dict.fromkeys(_FILE_ONLY, "file"), "write_key": "http", "webhook": "webhook"}
+    for key, kind in only.items():
+        if getattr(source, key) and source.kind not in (kind, None):
+            a = "is a file" if source.kind == "file" else f"is {source.kind}"
+            findings.problem(f"'{key}' is for {kind} sources; this one {a}.", "sources", source.name, key)
 
 
 def _check_file(source: kinds.Source, findings: Findings) -> None:
     for key in ("path", "format", "records"):
         if not getattr(source, key):
             findings.problem(f"A file source needs '{key}'.", "sources", source.name, "kind")
-    if source.write_key:
-        findings.problem("'write_key' is for http sources; this one is a file.", "sources", source.name, "write_key")
     for number, text in enumerate(source.group_by):
         _mapping(findings, source.name, f"group_by.{number}", text, grouped=False)
     for column, text in source.columns.items():

@@ -10,8 +10,8 @@ in Python; both follow SQL's three-valued logic.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Literal, Union
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Union
 
 import msgspec
 import sqlglot
@@ -40,44 +40,44 @@ def duration_seconds(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-class _Node(msgspec.Struct, frozen=True, tag_field="node"):
+class Node(msgspec.Struct, frozen=True, tag_field="node"):
     """Base of all expression nodes."""
 
 
-class Lit(_Node, frozen=True, tag="lit"):
+class Lit(Node, frozen=True, tag="lit"):
     """A literal; ``text`` is its canonical text, None is NULL."""
 
     text: str | None
     type: Type
 
 
-class Trait(_Node, frozen=True, tag="trait"):
+class Trait(Node, frozen=True, tag="trait"):
     """The value of a trait of the person."""
 
     name: str
 
 
-class Prop(_Node, frozen=True, tag="prop"):
+class Prop(Node, frozen=True, tag="prop"):
     """A property of an event; only inside ``where`` and entry keys."""
 
     name: str
 
 
-class Flag(_Node, frozen=True, tag="flag"):
+class Flag(Node, frozen=True, tag="flag"):
     """What a ``wait_for ... as NAME`` ended with: matched (true) or timed out (false)."""
 
     name: str
 
 
-class Not(_Node, frozen=True, tag="not"):
+class Not(Node, frozen=True, tag="not"):
     arg: "Expr"
 
 
-class IsNull(_Node, frozen=True, tag="is_null"):
+class IsNull(Node, frozen=True, tag="is_null"):
     arg: "Expr"
 
 
-class Binary(_Node, frozen=True, tag="binary"):
+class Binary(Node, frozen=True, tag="binary"):
     """``op`` is one of ``and or = <> < <= > >= + - *``."""
 
     op: str
@@ -85,23 +85,23 @@ class Binary(_Node, frozen=True, tag="binary"):
     right: "Expr"
 
 
-class InList(_Node, frozen=True, tag="in"):
+class InList(Node, frozen=True, tag="in"):
     arg: "Expr"
     items: tuple[Lit, ...]
 
 
-class Like(_Node, frozen=True, tag="like"):
+class Like(Node, frozen=True, tag="like"):
     """SQL LIKE: ``%`` any run, ``_`` one character, no escape."""
 
     arg: "Expr"
     pattern: str
 
 
-class Coalesce(_Node, frozen=True, tag="coalesce"):
+class Coalesce(Node, frozen=True, tag="coalesce"):
     args: tuple["Expr", ...]
 
 
-class Agg(_Node, frozen=True, tag="agg"):
+class Agg(Node, frozen=True, tag="agg"):
     """An aggregate over the person's track events called ``event``.
 
     ``fn``: count, sum, min, max, last_at, first_at. With ``within_s`` only events whose
@@ -116,7 +116,7 @@ class Agg(_Node, frozen=True, tag="agg"):
     within_s: int | None = None
 
 
-class EventIs(_Node, frozen=True, tag="event"):
+class EventIs(Node, frozen=True, tag="event"):
     """TRUE when the item being processed is a track event called ``name`` for which ``where`` is TRUE,
     else FALSE; never NULL."""
 
@@ -124,26 +124,26 @@ class EventIs(_Node, frozen=True, tag="event"):
     where: Union["Expr", None] = None
 
 
-class InSegment(_Node, frozen=True, tag="in_segment"):
+class InSegment(Node, frozen=True, tag="in_segment"):
     """Membership after the present item; never NULL."""
 
     name: str
 
 
-class InJourney(_Node, frozen=True, tag="in_journey"):
+class InJourney(Node, frozen=True, tag="in_journey"):
     """Whether the person has a live enrollment in the journey; never NULL."""
 
     name: str
 
 
-class Consented(_Node, frozen=True, tag="consented"):
+class Consented(Node, frozen=True, tag="consented"):
     """Whether the latest explicit statement for purpose and channel grants; no statement is no."""
 
     purpose: str
     channel: str
 
 
-class OlderThan(_Node, frozen=True, tag="older_than"):
+class OlderThan(Node, frozen=True, tag="older_than"):
     """Whether ``arg`` + ``seconds`` <= now; NULL when ``arg`` is."""
 
     arg: "Expr"
@@ -190,16 +190,22 @@ def parse(text: str | int | float | bool) -> Expr:
     """
     if isinstance(text, bool):
         return TRUE if text else FALSE
-    if len(str(text)) > LONGEST:
+    return parse_with(str(text), _leaf, children)
+
+
+def parse_with(text: str, leaf: Leaf, below: Callable[[Any], tuple[Any, ...]]) -> Any:
+    """The tree of a text in the language whose own parts ``leaf`` knows; ``below`` gives the operands of its nodes.
+    Raises ExpressionError."""
+    if len(text) > LONGEST:
         raise ExpressionError(f"The expression is longer than {LONGEST:,} characters.", remedy="Split it into traits.")
     try:
-        tree = sqlglot.parse_one(str(text), dialect="duckdb")
-        node = _convert(tree, str(text))
+        tree = sqlglot.parse_one(text, dialect="duckdb")
+        node = structured(tree, text, leaf)
     except SqlglotError as error:
         raise ExpressionError(f"'{text}' is not an expression: {_first_line(error)}.") from error
     except RecursionError as error:
         raise _too_deep() from error
-    if depth_of(node) > DEEPEST:
+    if depth_of(node, below) > DEEPEST:
         raise _too_deep()
     return node
 
@@ -210,11 +216,11 @@ DEEPEST = 100
 """Levels of one expression; everything that walks a tree may recurse."""
 
 
-def depth_of(node: Expr) -> int:
+def depth_of(node: Any, below: Callable[[Any], tuple[Any, ...]] = children) -> int:
     """Levels of a tree; a leaf has one."""
     deepest, level = 0, [node]
     while level:
-        deepest, level = deepest + 1, [child for parent in level for child in children(parent)]
+        deepest, level = deepest + 1, [child for parent in level for child in below(parent)]
     return deepest
 
 
@@ -234,15 +240,30 @@ _BINARY = {
 }  # fmt: skip
 
 
+_INSTANTS = ("timestamp", "timestampntz", "date")
+
+Leaf = Callable[[exp.Expr, str], Any]
+"""What a language makes of the parts that are its own: columns and functions. Raises ExpressionError."""
+
+
 def _convert(tree: exp.Expr, text: str) -> Expr:
+    return structured(tree, text, _leaf)
+
+
+def structured(tree: exp.Expr, text: str, leaf: Leaf) -> Any:
+    """The operators and literals that all languages of Cadenza share; ``leaf`` says what everything else is."""
+
+    def below(part: exp.Expr) -> Any:
+        return structured(part, text, leaf)
+
     for kind, op in _BINARY.items():
         if type(tree) is kind:
-            return Binary(op, _convert(tree.this, text), _convert(tree.expression, text))
+            return Binary(op, below(tree.this), below(tree.expression))
     match tree:
         case exp.Paren():
-            return _convert(tree.this, text)
+            return below(tree.this)
         case exp.Not():
-            return Not(_convert(tree.this, text))
+            return Not(below(tree.this))
         case exp.Neg(this=exp.Literal(is_string=False) as number):
             lit = _literal(number)
             return Lit(f"-{lit.text}", lit.type)
@@ -250,22 +271,27 @@ def _convert(tree: exp.Expr, text: str) -> Expr:
             return _literal(tree)
         case exp.Boolean():
             return TRUE if tree.this else FALSE
-        case exp.Column():
-            return _column(tree, text)
         case exp.Is():
-            return _is(tree, text)
+            return _is(tree, text, leaf)
         case exp.Between():
-            arg = _convert(tree.this, text)
-            low, high = _convert(tree.args["low"], text), _convert(tree.args["high"], text)
+            arg = below(tree.this)
+            low, high = below(tree.args["low"]), below(tree.args["high"])
             return Binary("and", Binary(">=", arg, low), Binary("<=", arg, high))
         case exp.In():
-            return _in(tree, text)
+            return _in(tree, text, leaf)
         case exp.Like(expression=exp.Literal(is_string=True) as pattern):
-            return Like(_convert(tree.this, text), pattern.this)
+            return Like(below(tree.this), pattern.this)
         case exp.Coalesce():
-            return Coalesce(tuple(_convert(a, text) for a in (tree.this, *tree.expressions)))
-        case exp.Cast():
-            return _cast(tree, text)
+            return Coalesce(tuple(below(a) for a in (tree.this, *tree.expressions)))
+        case exp.Cast(this=exp.Literal(is_string=True) as instant) if tree.to.is_type(*_INSTANTS):
+            return Lit(instant.this, "timestamp")
+    return leaf(tree, text)
+
+
+def _leaf(tree: exp.Expr, text: str) -> Expr:
+    match tree:
+        case exp.Column():
+            return _column(tree, text)
         case exp.Anonymous():
             return _function(tree, text)
     raise _refused(tree, text)
@@ -292,8 +318,8 @@ def _column(tree: exp.Column, text: str) -> Expr:
     return Trait(tree.name)
 
 
-def _is(tree: exp.Is, text: str) -> Expr:
-    arg = _convert(tree.this, text)
+def _is(tree: exp.Is, text: str, leaf: Leaf) -> Expr:
+    arg = structured(tree.this, text, leaf)
     match tree.expression:
         case exp.Null():
             return IsNull(arg)
@@ -305,21 +331,11 @@ def _is(tree: exp.Is, text: str) -> Expr:
     raise _refused(tree, text)
 
 
-def _in(tree: exp.In, text: str) -> Expr:
-    items = [_convert(item, text) for item in tree.expressions]
+def _in(tree: exp.In, text: str, leaf: Leaf) -> Expr:
+    items = [structured(item, text, leaf) for item in tree.expressions]
     if not items or not all(isinstance(item, Lit) for item in items):
         raise _refused(tree, text)
-    return InList(_convert(tree.this, text), tuple(items))  # type: ignore[arg-type]
-
-
-def _cast(tree: exp.Cast, text: str) -> Expr:
-    if (
-        isinstance(tree.this, exp.Literal)
-        and tree.this.is_string
-        and tree.to.is_type("timestamp", "timestampntz", "date")
-    ):
-        return Lit(tree.this.this, "timestamp")
-    raise _refused(tree, text)
+    return InList(structured(tree.this, text, leaf), tuple(items))  # type: ignore[arg-type]
 
 
 def _string(tree: exp.Expr, text: str) -> str:
@@ -328,7 +344,8 @@ def _string(tree: exp.Expr, text: str) -> str:
     raise ExpressionError(f"'{tree.sql()}' must be a quoted name in '{text}'.")
 
 
-def _arguments(tree: exp.Anonymous, text: str) -> tuple[list[exp.Expr], dict[str, exp.Expr]]:
+def arguments(tree: exp.Anonymous, text: str) -> tuple[list[exp.Expr], dict[str, exp.Expr]]:
+    """The positional and the named arguments of a function."""
     positional: list[exp.Expr] = []
     named: dict[str, exp.Expr] = {}
     for arg in tree.expressions:
@@ -375,7 +392,7 @@ def _function(tree: exp.Anonymous, text: str) -> Expr:
     name = tree.name.lower()
     if name not in FUNCTIONS:
         raise _refused(tree, text)
-    positional, named = _arguments(tree, text)
+    positional, named = arguments(tree, text)
     low, high, allowed = FUNCTIONS[name]
     unknown = set(named) - set(allowed)
     if not low <= len(positional) <= high or unknown:

@@ -59,15 +59,79 @@ class Lookup(_Definition, frozen=True, kw_only=True):
     on: str
 
 
-class Source(_Definition, frozen=True, kw_only=True):
-    """Where records come from. ``http`` is the collection API with a write key; ``file`` is imported."""
+class Hmac(_Definition, frozen=True, kw_only=True):
+    """Where a signature stands in a request, and over which text it is made. ``content`` is literal text and the
+    placeholders ``{body}``, ``{timestamp}``, ``{id}``, ``{method}`` and ``{url}``."""
+
+    header: str
+    algorithm: Literal["sha256", "sha512", "sha1"] = "sha256"
+    encoding: Literal["hex", "base64"] = "hex"
+    prefix: str = ""
+    layout: Literal["plain", "pairs"] = "plain"
+    """``pairs``: the header is ``t=TIMESTAMP,v1=SIGNATURE`` and may hold several ``v1``."""
+    content: str = "{body}"
+    timestamp_header: str | None = None
+    timestamp_format: Literal["seconds", "milliseconds", "iso"] = "seconds"
+    id_header: str | None = None
+
+
+class WebhookRecord(_Definition, frozen=True, kw_only=True):
+    """One kind of call that is made of a webhook. Values are texts of the payload language (``payload.py``)."""
 
     name: str
-    kind: Literal["http", "file"]
+    call: Literal["track", "identify", "group"] | None = None
+    """None only until the preset it overrides is filled in."""
+    topics: tuple[str, ...] = ()
+    """Only webhooks of these topics; none is every topic."""
+    each: str | None = None
+    """An array of the payload: one call for each of its elements, which the expressions see as ``item``."""
+    when: str | None = None
+    event: str | None = None
+    message_id: str | None = None
+    timestamp: str | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    group_id: str | None = None
+    properties: dict[str, str] = {}
+    traits: dict[str, str] = {}
+
+
+class Webhook(_Definition, frozen=True, kw_only=True):
+    """How the webhooks of a source are verified and read. What a preset says is filled in when it is loaded."""
+
+    preset: str | None = None
+    scheme: str | None = None
+    hmac: Hmac | None = None
+    secrets: tuple[str, ...] = ()
+    """``env:NAME`` or ``file:PATH``; any of them may have signed, so that they can be rotated."""
+    window_s: int = 300
+    """How far the signed timestamp may lie from our clock, either way."""
+    url: str | None = None
+    """The address the sender knows, where it is part of what is signed."""
+    fields: dict[str, Type] = {}
+    """Declared types of payload fields, by dotted path; others are JSON of any type."""
+    each: str | None = None
+    id: str | None = None
+    topic: str | None = None
+    timestamp: str | None = None
+    ignore: tuple[str, ...] = ()
+    """Topics that are known and not wanted; ``*`` at the end stands for any rest."""
+    without: tuple[str, ...] = ()
+    """Records of the preset that are not wanted."""
+    records: tuple[WebhookRecord, ...] = ()
+
+
+class Source(_Definition, frozen=True, kw_only=True):
+    """Where records come from. ``http`` is the collection API with a write key; ``webhook`` is another system that
+    calls; ``file`` is imported."""
+
+    name: str
+    kind: Literal["http", "file", "webhook"]
     owner: str = ""
     description: str = ""
     write_key: str | None = None
     """http: the key clients send. Plain text or ``env:NAME``."""
+    webhook: Webhook | None = None
     path: str | None = None
     format: Literal["parquet", "csv", "jsonl"] | None = None
     time_zone: str = "UTC"

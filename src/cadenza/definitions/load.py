@@ -15,6 +15,7 @@ from cadenza.definitions import kinds, surface
 from cadenza.definitions.check import check
 from cadenza.definitions.decode import LONGEST_BODY, Decoder, beside, short
 from cadenza.definitions.flags import with_flags
+from cadenza.definitions.presets import with_preset
 from cadenza.definitions.project import DEFAULT_IDENTITY, Location, Project
 from cadenza.definitions.yaml_tree import MAX_BYTES, Entry, Mapping, Scalar, Tree, read_text, read_yaml
 from cadenza.errors import DefinitionError, Problem, near_miss
@@ -221,6 +222,8 @@ class _Document:
         definition = kind.body.struct(**values)
         if isinstance(definition, kinds.Journey):
             definition = with_flags(definition)
+        elif isinstance(definition, kinds.Source) and definition.webhook is not None:
+            definition = msgspec.structs.replace(definition, webhook=with_preset(definition.webhook))
         if named and self.reader.add(kind, named, definition, Location(self.file, line)):
             for path, where in self.decoder.parts.items():
                 self.reader.places[kind.plural, named, path] = where

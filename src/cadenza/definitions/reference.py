@@ -15,6 +15,7 @@ from cadenza.definitions import surface
 from cadenza.definitions.builtin import BUILTIN_CONTRACTS
 from cadenza.definitions.expression import FUNCTIONS
 from cadenza.definitions.expression_text import duration_text
+from cadenza.definitions.payload import FUNCTIONS as PAYLOAD_FUNCTIONS
 
 _HEAD = """# Definitions
 
@@ -55,9 +56,34 @@ all other comparisons need one type. Inside `where`, a word is a property of the
 """
 
 
+_PAYLOAD = """## Expressions over payloads
+
+The rules of a webhook source are written in the same operators, over one JSON payload: a word is a field
+(`customer.email`, `lines[0].sku`, `properties['a key']`; -1 is the last element), `payload` is the whole, `item` the element
+of `each`, `||` joins texts. A field has any type unless `fields` declares it, and is converted to the type of what it is
+compared with. What cannot be converted sends the payload to quarantine. What is not there is null, and so are `null` and `""`.
+
+| Function | Meaning |
+| --- | --- |
+"""
+
+
 def reference() -> str:
     """The page."""
-    return "\n".join([_HEAD, *_contents(), *_kinds(), *_steps(), _LANGUAGE + _functions(), *_builtin()]) + "\n"
+    return (
+        "\n".join(
+            [
+                _HEAD,
+                *_contents(),
+                *_kinds(),
+                *_steps(),
+                _LANGUAGE + _functions(),
+                _PAYLOAD + _payload_functions(),
+                *_builtin(),
+            ]
+        )
+        + "\n"
+    )
 
 
 def _contents() -> Iterator[str]:
@@ -169,6 +195,10 @@ def _steps() -> Iterator[str]:
 def _functions() -> str:
     rows = (f"| `{_FUNCTIONS[name][0]}` | {_FUNCTIONS[name][1]} |" for name in FUNCTIONS)
     return "\n".join(rows) + "\n"
+
+
+def _payload_functions() -> str:
+    return "\n".join(f"| `{name}` | {doc} |" for name, (_, _, doc) in PAYLOAD_FUNCTIONS.items()) + "\n"
 
 
 def _builtin() -> Iterator[str]:

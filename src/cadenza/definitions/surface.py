@@ -34,6 +34,7 @@ from cadenza.definitions.shapes import (
     Truth,
     Whole,
 )
+from cadenza.definitions.surface_webhook import WEBHOOK
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,12 +96,16 @@ _CONTROL = Fields(kinds.Control, (
 
 SOURCES = Kind(
     plural="sources", singular="source", name=_NAME_TEXT, folder="sources",
-    doc="Where records come from: the HTTP collection API with a write key, or a file that is imported.",
+    doc="Where records come from: the HTTP collection API with a write key, the webhooks of another system, or a file "
+        "that is imported.",
     body=Fields(kinds.Source, (
-        _f("kind", Choice(("http", "file")), "`http`: clients send to the collection API. `file`: imported.",
-           required=True, example="http"),
+        _f("kind", Choice(("http", "file", "webhook")),
+           "`http`: clients send to the collection API. `webhook`: another system sends to `/v1/webhooks/NAME`. `file`: "
+           "imported.", required=True, example="http"),
         _OWNER, _DESCRIPTION,
         _f("write_key", Text(), "http: the key clients send, as text or `env:NAME`.", example="env:SHOP_WRITE_KEY"),
+        _f("webhook", WEBHOOK, "webhook: how its requests are verified and read.",
+           example="{ preset: shopify_orders, secrets: env:SHOPIFY_SECRET }"),
         _f("path", Text(), "file: the file, relative to the project.", example="data/orders.parquet"),
         _f("format", Choice(("parquet", "csv", "jsonl")), "file: its format.", example="parquet"),
         _f("time_zone", Text(), "file: the IANA zone of timestamps that carry none.", example="Europe/London"),

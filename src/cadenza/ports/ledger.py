@@ -56,14 +56,15 @@ class Appended(msgspec.Struct, frozen=True):
     offset: int
 
 
-Form = Literal["call", "record", "text"]
+Form = Literal["call", "record", "text", "webhook"]
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """A record that was not accepted, kept with its reason.
 
     ``form`` says what ``body`` is: ``call``, one call as its sender wrote it (JSON); ``record``, the normal form that
-    the log keeps (JSON, see ``runtime/normalise.py``); ``text``, something that is no JSON, such as a line of a file.
+    the log keeps (JSON, see ``runtime/normalise.py``); ``text``, something that is no JSON, such as a line of a file;
+    ``webhook``, a webhook's payload byte for byte, whose source's rules (``runtime/webhooks``) made no calls of it.
     ``kind`` and ``imported`` are those of the record it would have been. ``envelope``: what the request said around a
     call and what it takes to read the call again (JSON, see ``runtime/normalise.py``).
     """

@@ -63,12 +63,14 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a request said around a call that is kept in quarantine: with it the call is read again as it would have been.
 
     ``received`` and ``sent_at`` in µs; ``type`` is set by single-call routes; ``context`` is that of the batch, null when
-    it has none or one of more than 2 KB: a batch of thousands of bad calls would keep it thousands of times."""
+    it has none or one of more than 2 KB: a batch of thousands of bad calls would keep it thousands of times. ``headers``
+    are those of a webhook that its mapping reads."""
 
     received: int
     type: str | None = None
     sent_at: int | None = None
     context: msgspec.Raw = msgspec.Raw(b"null")
+    headers: dict[str, str] | None = None
 
 
 class _Body(msgspec.Struct, omit_defaults=True, gc=False):
@@ -134,7 +136,8 @@ class Normaliser:
         refused = [
             Refused(
                 source=source, reason=bad.reason, detail=bad.detail, body=bad.body, message_id=bad.message_id,
-                envelope=around,
+                form="call" if bad.headers is None else "webhook",
+                envelope=around if bad.headers is None else _encode(Envelope(received, headers=bad.headers)),
             )
             for bad in decoded.bad
         ]  # fmt: skip

@@ -16,6 +16,7 @@ from cadenza.clock import from_micros, iso
 from cadenza.definitions.project import Project
 from cadenza.ledger.quarantine import Quarantined, Readmission, StillRefused
 from cadenza.runtime.normalise import TYPES, Envelope, Normaliser, Prepared
+from cadenza.runtime.webhooks import Rules
 from cadenza.runtime.wire import Decoded, Malformed, decode
 
 _read_envelope = msgspec.json.Decoder(Envelope).decode
@@ -28,6 +29,7 @@ class Judge:
 
     def __init__(self, project: Callable[[], Project]) -> None:
         self._normaliser = Normaliser(project)
+        self._rules = Rules(project)
 
     def judge(self, item: Quarantined, now: int) -> Readmission | StillRefused:
         """What would become of a record that rests here, if nothing has its message id; ``now`` in µs."""
@@ -38,7 +40,7 @@ class Judge:
         try:
             if item.form == "record":
                 return self._record(item, body, now)
-            prepared = self._call(item, body)
+            prepared = self._webhook(item, body) if item.form == "webhook" else self._call(item, body)
         except _StillBad as bad:
             return _refused(item, *bad.args)
         except Malformed as error:
@@ -58,6 +60,22 @@ class Judge:
             decoded = msgspec.structs.replace(decoded, context=around.context)
         sent_at = None if around.sent_at is None else from_micros(around.sent_at)
         return self._normaliser.prepare(decoded, item.source, around.received, around.type, sent_at)
+
+    def _webhook(self, item: Quarantined, body: bytes) -> Prepared:
+        """A webhook's payload under the rules in force. Raises _StillBad when it is not exactly one call."""
+        around = _read_envelope(item.envelope) if item.envelope else Envelope(item.at)
+        mapped = self._rules.map(item.source, body, around.headers or {})
+        calls, bad = mapped.decoded.calls, mapped.decoded.bad
+        if bad:
+            raise _StillBad(bad[0].reason, bad[0].detail)
+        if not calls:
+            raise _StillBad(item.reason, "By the rules in force this webhook is ignored now; it can be dropped.")
+        if len(calls) > 1:
+            detail = (
+                f"It would be {len(calls)} calls now: have its sender repeat it; what is stored already is a duplicate."
+            )
+            raise _StillBad("webhook: several_calls", detail)
+        return self._normaliser.prepare(mapped.decoded, item.source, around.received)
 
     def _record(self, item: Quarantined, body: bytes, now: int) -> Readmission | StillRefused:
         """A normal form. Raises _StillBad, Malformed."""

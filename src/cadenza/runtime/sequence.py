@@ -31,7 +31,9 @@ from cadenza.runtime.collect import REJECTED
 from cadenza.runtime.dialects.registry import decode
 from cadenza.runtime.normalise import Normaliser
 from cadenza.runtime.receipt import Receipt, read_receipt
-from cadenza.runtime.wire import Malformed
+from cadenza.runtime.webhooks import DIALECT as WEBHOOK
+from cadenza.runtime.webhooks import Rules
+from cadenza.runtime.wire import Decoded, Malformed
 
 ROUND_BYTES = 8 * 1024 * 1024
 """About how much of each journal one transaction takes. More than the largest request, so that damage is passed."""
@@ -69,6 +71,7 @@ class Sequencer:
     def __init__(self, log: SequencedInto, folder: Path, clock: Clock, project: Callable[[], Project]) -> None:
         self._log, self._folder, self._clock = log, folder, clock
         self._normaliser = Normaliser(project)
+        self._rules = Rules(project)
         self._lock = threading.Lock()
         self._files: dict[str, JournalFile] = {}
         self._read: dict[str, int] | None = None
@@ -167,7 +170,10 @@ class Sequencer:
         try:
             receipt = self._receipt(entry.meta)
             source = receipt.source
-            decoded = decode(receipt.received(entry.body))
+            if receipt.dialect == WEBHOOK:
+                decoded = self._mapped(receipt, entry.body, rejected)
+            else:
+                decoded = decode(receipt.received(entry.body))
             prepared = self._normaliser.prepare(decoded, source, entry.received_at)
         except Malformed as error:
             refused.append(_unread(source, "malformed", str(error), entry.body))
@@ -188,6 +194,13 @@ class Sequencer:
             last.bodies.extend(batch.bodies)
         else:
             batches.append(batch)
+
+    def _mapped(self, receipt: Receipt, body: bytes, rejected: Counter[tuple[str, str]]) -> Decoded:
+        """The calls of a webhook; what its source does not want is counted."""
+        mapped = self._rules.map(receipt.source, body, receipt.facts)
+        for rule, n in mapped.ignored.items():
+            rejected[receipt.source, f"ignored: {rule}"] += n
+        return mapped.decoded
 
     def _receipt(self, meta: bytes) -> Receipt:
         receipt = self._receipts.get(meta)

@@ -60,12 +60,14 @@ class Call(msgspec.Struct, gc=False):
 
 
 class Bad(msgspec.Struct, frozen=True):
-    """A call that cannot be used, with its bytes as far as they can be kept."""
+    """A call that cannot be used, with its bytes as far as they can be kept. ``headers``: the body is a whole webhook,
+    to be read again with these headers of its request."""
 
     reason: str
     detail: str
     message_id: str | None
     body: bytes
+    headers: dict[str, str] | None = None
 
 
 class Decoded(msgspec.Struct, frozen=True, kw_only=True):

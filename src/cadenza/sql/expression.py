@@ -102,7 +102,7 @@ class Compiler:
             case Binary(op, left, right):
                 return self._binary(op, left, right)
             case InList(arg, items):
-                return exp.In(this=self._compile(arg), expressions=[literal(item) for item in items])
+                return exp.In(this=_operand(self._compile(arg)), expressions=[literal(item) for item in items])
             case Like(arg, pattern):
                 return exp.Like(this=self._compile(arg), expression=text(pattern))
             case Coalesce(args):
@@ -116,7 +116,7 @@ class Compiler:
         a, b = self._compile(left), self._compile(right)
         if op in ("and", "or"):
             return _junction(op, a, b)
-        return exp.paren(_OPERATORS[op](this=a, expression=b), copy=False)
+        return exp.paren(_OPERATORS[op](this=_operand(a), expression=_operand(b)), copy=False)
 
     def _function(self, node: Expr) -> exp.Expr:
         match node:
@@ -154,6 +154,11 @@ class Compiler:
             return self._compile(tree)
         finally:
             self._properties_of = before
+
+
+def _operand(tree: exp.Expr) -> exp.Expr:
+    """A condition inside a comparison, in parentheses: ``a = b IS NULL`` means ``(a = b) IS NULL`` in SQL."""
+    return exp.paren(tree, copy=False) if isinstance(tree, exp.Not | exp.Is | exp.In | exp.Like) else tree
 
 
 def _junction(op: str, a: exp.Expr, b: exp.Expr) -> exp.Expr:

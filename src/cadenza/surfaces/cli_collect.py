@@ -36,9 +36,9 @@ def collect(
     if workers < 0 or workers > 64:
         raise CadenzaError(f"{workers} workers cannot be started.", remedy="Name 1 to 64.")
     with using(on) as (workspace, terminal, _):
-        if not workspace.write_keys():
+        if not workspace.write_keys() and not list(workspace.webhooks.endpoints()):
             raise OperatingError(
-                "no source with a write key is in force.", where=str(on.project),
+                "no source with a write key and no webhook source is in force.", where=str(on.project),
                 remedy="Declare one and 'cadenza apply'.",
             )  # fmt: skip
         count = workers or os.cpu_count() or 1

@@ -26,6 +26,8 @@ from cadenza.runtime.dialects.received import Received
 from cadenza.runtime.dialects.registry import look
 from cadenza.runtime.receipt import Receipt, write_receipt
 from cadenza.runtime.screen import Screen
+from cadenza.runtime.webhooks import PREFIX as WEBHOOK_PREFIX
+from cadenza.runtime.webhooks import WebhookRefused, Webhooks, request_of
 from cadenza.runtime.wire import Malformed
 from cadenza.surfaces.collect_asked import Asked, Asking, NotServed, answer_of
 from cadenza.surfaces.collect_routes import Found, facts, find
@@ -57,21 +59,23 @@ class Answered(Exception):
 
 
 def collect_app(
-    collector: Collector, write_keys: WriteKeys, script: Path | None = None, screen: Screen | None = None
-) -> CollectApp:
-    """The ASGI application of the collection API: every path of ``collect_routes.ROUTES``. ``script``: the file served as
-    analytics.min.js (of the npm package @segment/analytics-next), None when there is none. ``screen``: what rejects single
-    calls."""
-    return CollectApp(collector, write_keys, script, screen)
+    collector: Collector, write_keys: WriteKeys, script: Path | None = None, screen: Screen | None = None,
+    webhooks: Webhooks | None = None,
+) -> CollectApp:  # fmt: skip
+    """The ASGI application of the collection API: every path of ``collect_routes.ROUTES``, and those of webhook sources.
+    ``script``: the file served as analytics.min.js (of the npm package @segment/analytics-next), None when there is none.
+    ``screen``: what rejects single calls. ``webhooks``: what verifies webhooks, None when none are taken."""
+    return CollectApp(collector, write_keys, script, screen, webhooks)
 
 
 class CollectApp:
     """The door: who sends, and whether it can be read. Made by ``collect_app``."""
 
     def __init__(
-        self, collector: Collector, write_keys: WriteKeys, script: Path | None = None, screen: Screen | None = None
-    ) -> None:
-        self._collector, self._screen = collector, screen
+        self, collector: Collector, write_keys: WriteKeys, script: Path | None = None, screen: Screen | None = None,
+        webhooks: Webhooks | None = None,
+    ) -> None:  # fmt: skip
+        self._collector, self._screen, self._webhooks = collector, screen, webhooks
         self._script = script
         self._write_keys = write_keys if callable(write_keys) else lambda: write_keys
         self._basic: dict[bytes, tuple[str, ...]] = {}
@@ -109,6 +113,9 @@ class CollectApp:
         path, method = scope["path"], scope["method"]
         if method == "OPTIONS":
             raise _Preflight(headers)
+        if self._webhooks is not None and path.startswith(WEBHOOK_PREFIX):
+            await self._webhook(self._webhooks, path.removeprefix(WEBHOOK_PREFIX).rstrip("/"), scope, headers, receive)
+            return None
         found = find(method, path, scope.get("raw_path"))
         if isinstance(found, tuple):
             if found:
@@ -139,6 +146,32 @@ class CollectApp:
                 await self._collector.keep(*accepted)
             except CadenzaError as error:
                 raise unavailable(error) from error
+
+    async def _webhook(
+        self, webhooks: Webhooks, name: str, scope: Scope, headers: dict[bytes, bytes], receive: Receive
+    ) -> None:
+        """One webhook, answered when it is durable: verified here, mapped by the sequencer. Raises Answered."""
+        source = name if webhooks.knows(name) else ""
+        if source and scope["method"] == "HEAD":
+            # Some systems ask so whether the address is there before they use it.
+            return
+        if source and scope["method"] != "POST":
+            raise Answered(405, "method_not_allowed", "Use POST.")
+        try:
+            body = await _read_body(headers, receive)
+            received_at = self._collector.received_at()
+            request = request_of(scope["headers"], scope.get("query_string", b""), body)
+            receipt = webhooks.verify(name, request, received_at)
+        except WebhookRefused as refused:
+            self._collector.reject(source, refused.code)
+            raise Answered(refused.status, refused.code, str(refused)) from None
+        except Answered as refusal:
+            self._collector.reject(source, refusal.code)
+            raise
+        try:
+            await self._collector.keep(received_at, write_receipt(receipt), body)
+        except CadenzaError as error:
+            raise unavailable(error) from error
 
     def accept(
         self, found: Found, headers: dict[bytes, bytes], query_string: bytes, body: bytes

@@ -168,7 +168,7 @@ def work(folder: Path, name: str, listening: socket.socket, ready: Callable[[], 
     with Workspace.open(folder) as workspace:
         workspace.write_keys()
         collector = workspace.collector(name)
-        collect = collect_app(collector, workspace.write_keys, screen=workspace.screen)
+        collect = collect_app(collector, workspace.write_keys, screen=workspace.screen, webhooks=workspace.webhooks)
         front = Front(collect, collector)
         Http(_Checked(collect, collector.trouble), front.protocol(), ready).run_on(listening)
         collector.close()

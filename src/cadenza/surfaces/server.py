@@ -98,7 +98,10 @@ class Server:
 
     def _serve(self, listening: socket.socket, ready: Callable[[], None]) -> None:
         collector = self._workspace.collector()
-        collect = collect_app(collector, self._workspace.write_keys, self._settings.script, self._workspace.screen)
+        collect = collect_app(
+            collector, self._workspace.write_keys, self._settings.script, self._workspace.screen,
+            self._workspace.webhooks,
+        )  # fmt: skip
         front = Front(collect, collector)
         mailbox = self._workspace.mailbox()
         api = api_app(self._workspace, self._settings.token, self.readiness, mailbox_routes(mailbox))
