@@ -5,12 +5,13 @@ VENV  ?= .venv
 BIN   := $(VENV)/bin
 ARGS  ?=
 SEEDS ?= 0:200
+ROUNDS ?= 3000
 # The first interpreter that is new enough; `make demo PYTHON=/path/to/python3` overrides.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format golden bench sim docs lock clean
+.PHONY: help demo test test-fast lint format golden bench sim chaos docs lock clean
 
 help: ## list the targets
 	@echo "Cadenza. Usage: make TARGET [ARGS='...']"
@@ -45,6 +46,9 @@ bench: $(VENV)/bench.ok ## the figures of the README, side by side with peers
 
 sim: $(VENV)/test.ok ## long run of engine against reference model (SEEDS=first:last repeats one)
 	@CADENZA_SEEDS=$(SEEDS) $(BIN)/python -m pytest -n auto tests/simulation/test_engine_agrees.py $(ARGS)
+
+chaos: $(VENV)/test.ok ## kill -9 of collectors and engine under load, ROUNDS times (CADENZA_CHAOS_SEED repeats one)
+	@CADENZA_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/chaos $(ARGS)
 
 docs: $(VENV)/run.ok ## write docs/reference and the table catalogue from the code
 	@$(BIN)/python docs/generate.py

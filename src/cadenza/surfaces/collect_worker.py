@@ -43,7 +43,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
 def supervise(folder: Path, fleet: Fleet, clock: Clock, ready: Callable[[str], None]) -> None:
     """Run the workers until SIGINT or SIGTERM; ``ready`` is called with the URL once all of them answer. Raises
     OperatingError when the address cannot be used."""
-    sockets = _sockets(fleet)
+    sockets = listening_sockets(fleet)
     host, port = sockets[0].getsockname()[:2]
     stopping = threading.Event()
     held = [signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -118,7 +118,8 @@ class _Worker:
         return subprocess.Popen(command, pass_fds=[number], stdout=subprocess.PIPE, start_new_session=True)
 
 
-def _sockets(fleet: Fleet) -> list[socket.socket]:
+def listening_sockets(fleet: Fleet) -> list[socket.socket]:
+    """One for each worker, on one port. Raises OperatingError."""
     sockets: list[socket.socket] = []
     port = fleet.port
     try:
