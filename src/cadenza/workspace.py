@@ -269,7 +269,7 @@ class Workspace:
     @property
     def care(self) -> Care:
         """Archiving, retention, snapshots: for use beside everything else."""
-        return Care(self._log, self._outbox, self._archive_files, self.clock)
+        return Care(self._log, self._outbox, self._archive_files, self.clock, lambda: self._last_known().log)
 
     @property
     def operate(self) -> Operate:
@@ -277,10 +277,13 @@ class Workspace:
         state = self._made()
         return Operate(self._log, lambda: self._outbox, state, state / JOURNALS, self.clock)
 
-    def rebuild(self, verify: bool, progress: Callable[[Progress], None] | None = None) -> RebuildReport:
-        """Make the store anew from the log; ``verify``: only compare the two. Closes this workspace's store."""
+    def rebuild(
+        self, verify: bool, progress: Callable[[Progress], None] | None = None, without_deleted: bool = False
+    ) -> RebuildReport:
+        """Make the store anew from the log; ``verify``: only compare the two. Closes this workspace's store. Raises
+        LedgerError where retention deleted records, unless ``without_deleted``."""
         self.close()
-        return rebuild(self._state, verify, progress)
+        return rebuild(self._state, verify, progress, without_deleted)
 
     def close(self) -> None:
         """Close what was opened. The workspace opens again when it is used again."""

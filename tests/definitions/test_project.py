@@ -38,7 +38,13 @@ def structs_of(shape: Any) -> Iterator[surface.Fields]:
 
 EVERY = [
     fields
-    for shape in (*(kind.body for kind in surface.SURFACE), surface.WAIT_FOR, surface.SPLIT, surface.ARM)
+    for shape in (
+        *(kind.body for kind in surface.SURFACE),
+        surface.WAIT_FOR,
+        surface.SPLIT,
+        surface.ARM,
+        surface.PROJECT,
+    )
     for fields in structs_of(shape)
     if fields.struct is not None
 ]

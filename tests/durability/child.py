@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cadenza.ledger.archiving import archive
 from cadenza.ledger.log import SqliteLog
+from cadenza.ledger.retention import forget_records
 from cadenza.store.parquet import ParquetFiles
 
 NOW = 1_800_000_000_000_000
@@ -18,6 +19,9 @@ def main(folder: Path, what: str) -> None:
     log = SqliteLog.open(folder / "log.db", files=files)
     if what == "archive":
         archive(log, files, NOW + DAY, 10**9, NOW + DAY, most_records=100)
+    if what == "forget":
+        archive(log, files, NOW + DAY, 10**9, NOW + DAY, most_records=100)
+        forget_records(log, files, NOW + 250, NOW + DAY, "test")
     log.close()
     files.close()
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 KILLS = {
     "archive.written": ("archive", (1, 3)), "archive.named": ("archive", (1, 2)), "archive.listed": ("archive", (1, 2)),
     "archive.dropping": ("archive", (1, 2, 4)),
+    "retention.written": ("forget", (1, 2)), "retention.listed": ("forget", (1, 1)),
 }  # fmt: skip
 """Fault point -> what is done, and at which of its passages each life ends; the life after the last one is spared."""
 
@@ -69,6 +70,27 @@ def test_killed_while_archiving(point: str, tmp_path: Path) -> None:
         listed = {entry.file for entry in log.archive.entries(reader)}
     assert {path.name for path in (tmp_path / "archive").iterdir()} == listed, "nothing is left over"
     assert log._connection.execute("SELECT count(*) FROM block").fetchone() == (1,)
+    log.close()
+    files.close()
+
+
+@pytest.mark.parametrize("point", [point for point in KILLS if point.startswith("retention.")])
+def test_killed_while_deleting(point: str, tmp_path: Path) -> None:
+    before = fill(tmp_path)
+    what, passages = KILLS[point]
+    for passage in passages:
+        assert life(tmp_path, what, f"{point}:{passage}:kill") == -signal.SIGKILL, f"passage {passage} never came"
+        found = read(tmp_path)
+        assert found == before[-len(found) :] and len(found) >= 300, "whole files, the oldest first, and no more"
+    assert life(tmp_path, what, None) == 0
+    assert read(tmp_path) == before[200:]
+    files = ParquetFiles()
+    log = SqliteLog.open(tmp_path / "log.db", files=files)
+    with log.reading() as reader:
+        assert sum(gone.n for gone in log.archive.forgotten(reader)) == 200
+        listed = {entry.file for entry in log.archive.entries(reader)}
+    assert {path.name for path in (tmp_path / "archive").iterdir()} == listed, "nothing is left over"
+    assert {a.status for a in log.append([new(n) for n in range(200, 500)], NOW + 10**9)} == {"duplicate"}
     log.close()
     files.close()
 

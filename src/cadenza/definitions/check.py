@@ -66,6 +66,7 @@ def check(
     _check_cycles(project, findings)
     check_journeys(project, scope, findings)
     _check_policy(project, scope, findings)
+    _check_log(project, findings)
     _check_templates(project, scope, findings)
     _check_destinations(project, scope, findings)
     _check_metrics(project, scope, findings)
@@ -343,6 +344,19 @@ def _string_trait(scope: Scope, trait: str, findings: Findings, kind: str, name:
     elif scope.traits[trait] not in ("string", None):
         what = f"The trait '{trait}' holds {meaning}, but is of type {scope.traits[trait]}."
         findings.problem(what, kind, name, path, "Declare it as string.")
+
+
+def _check_log(project: Project, findings: Findings) -> None:
+    log, at = project.log, ("project", "project")
+    # 0 stands in for what could not be read.
+    if not log.keep_s or log.archive_after_s == 0:
+        return
+    if log.archive_after_s is None or log.archive_after_s >= log.keep_s:
+        findings.problem("'keep' deletes from the archive, so records must be archived before that.", *at, "log.keep",
+                         "Say 'archive_after', shorter than 'keep'.")  # fmt: skip
+    if log.duplicates_s > log.keep_s:
+        findings.problem("'duplicates' is longer than 'keep': a deleted record cannot be compared with.", *at,
+                         "log.duplicates", "Keep records at least that long.")  # fmt: skip
 
 
 def _check_templates(project: Project, scope: Scope, findings: Findings) -> None:

@@ -54,6 +54,12 @@ def _of_project(old: Project, new: Project) -> Iterator[FieldChange]:
     for path, field in (("project", "name"), ("undeclared_events", "undeclared_events")):
         if getattr(old, field) != getattr(new, field):
             yield FieldChange(path=path, old=getattr(old, field), new=getattr(new, field))
+    for path, field in (("archive_after", "archive_after_s"), ("keep", "keep_s"), ("duplicates", "duplicates_s")):
+        before, after = getattr(old.log, field), getattr(new.log, field)
+        if before != after:
+            yield FieldChange(
+                path=f"log.{path}", old=before and duration_text(before), new=after and duration_text(after)
+            )
 
 
 _ORDER = tuple(dict.fromkeys(

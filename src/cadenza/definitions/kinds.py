@@ -404,6 +404,14 @@ class Suppress(_Definition, frozen=True, kw_only=True):
     when: Expr
 
 
+class LogKeeping(_Definition, frozen=True, kw_only=True):
+    """How long the log keeps what, and where. None: never (archive), for ever (keep)."""
+
+    archive_after_s: int | None = None
+    keep_s: int | None = None
+    duplicates_s: int = 30 * 86400
+
+
 class Policy(_Definition, frozen=True, kw_only=True):
     """The contact policy of the project; there is one."""
 

@@ -63,6 +63,7 @@ class _Reader:
         """A file could not be read, so that names may only seem to be missing."""
         self._name = ""
         self._undeclared_events: Any = "allow"
+        self._log = kinds.LogKeeping()
         self._found: dict[str, dict[str, Any]] = {kind.plural: {} for kind in surface.SURFACE}
 
     def read(self) -> None:
@@ -134,6 +135,7 @@ class _Reader:
         """What ``cadenza.yaml`` says of the project as a whole."""
         self._name = said.get("project") or ""
         self._undeclared_events = said.get("undeclared_events") or "allow"
+        self._log = said.get("log") or kinds.LogKeeping()
 
     def project(self) -> Project:
         """The project of everything found so far, each kind sorted by name."""
@@ -146,7 +148,7 @@ class _Reader:
         policy = self._found["policy"].get("policy", kinds.Policy())
         return Project(
             name=self._name or "project", undeclared_events=self._undeclared_events, identity=identity, policy=policy,
-            **kinds_found,
+            log=self._log, **kinds_found,
         )  # fmt: skip
 
 
@@ -186,7 +188,11 @@ class _Document:
         return surface.POLICY if self.file.startswith("policies/") else None
 
     def _project_file(self, tree: Mapping) -> None:
+        self.decoder.parts = {}
         self.reader.about_project(self.decoder.fields(surface.PROJECT, tree, ""))
+        self.reader.locations["project", "project"] = Location(self.file, tree.line)
+        for path, where in self.decoder.parts.items():
+            self.reader.places["project", "project", path] = where
 
     def _several(self, entry: Entry) -> None:
         """``traits: { name: {...} }``, or ``policy: {...}``."""

@@ -13,6 +13,7 @@ from cadenza.definitions.kinds import (
     Identifier,
     Identity,
     Journey,
+    LogKeeping,
     Metric,
     Policy,
     Segment,
@@ -54,6 +55,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     segments: tuple[Segment, ...] = ()
     journeys: tuple[Journey, ...] = ()
     policy: Policy = Policy()
+    log: LogKeeping = LogKeeping()
     templates: tuple[Template, ...] = ()
     destinations: tuple[Destination, ...] = ()
     metrics: tuple[Metric, ...] = ()

@@ -432,11 +432,21 @@ within: 28 days
 """,
 )  # fmt: skip
 
+_LOG = Fields(kinds.LogKeeping, (
+    _f("archive_after", Duration(), "Records older than this move to Parquet files, once a day while the server runs.",
+       attribute="archive_after_s", example="30 days"),
+    _f("keep", Duration(), "Archived records older than this are deleted; definitions and commands stay.",
+       attribute="keep_s", example="400 days"),
+    _f("duplicates", Duration(), "A message id is known at least this long; 30 days if not said.",
+       attribute="duplicates_s", example="30 days"),
+))  # fmt: skip
+
 PROJECT = Fields(None, (
     _f("project", _NAME_TEXT, "The project's name.", required=True, example="my_shop"),
     _f("undeclared_events", Choice(("allow", "flag", "quarantine", "reject")),
        "What becomes of a track event that no contract speaks of: kept, kept and marked, set aside, or refused.",
        example="flag"),
+    _f("log", _LOG, "How long the log keeps what, and where.", example="{ archive_after: 30 days, keep: 400 days }"),
 ))  # fmt: skip
 
 SURFACE: tuple[Kind, ...] = (

@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS archive (first_offset INTEGER PRIMARY KEY, last_offse
 CREATE TABLE IF NOT EXISTS forgotten (first_offset INTEGER PRIMARY KEY, last_offset INTEGER NOT NULL, n INTEGER NOT NULL,
     first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, kept INTEGER NOT NULL, records_digest BLOB NOT NULL,
     at INTEGER NOT NULL, why TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS ids_forgotten (one INTEGER PRIMARY KEY CHECK (one = 1), through INTEGER NOT NULL);
 """
 
 
@@ -157,6 +158,7 @@ class ArchiveReader:
         sql = "SELECT first_offset, last_offset FROM forgotten WHERE last_offset >= ? ORDER BY first_offset"
         for low, high in connection.execute(sql, (first,)):
             if low > expected:
+                last = min(last, low - 1)
                 break
             expected = max(expected, high + 1)
             if expected > last:

@@ -29,7 +29,8 @@ MOST_BYTES = 128_000_000
 _PAGE = 10_000
 _DROPPED_AT_ONCE = 16
 _VACUUMED_AT_ONCE = 2_000
-_PART = ".part"
+PART = ".part"
+"""The ending of a file that is not finished."""
 
 
 class Archived(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +68,7 @@ def archive(
             f"{error.strerror}.", where=str(reader.folder),
             remedy="Nothing is lost: what is not archived is still in the log. Check the disk, then archive again.",
         ) from error  # fmt: skip
-    return Archived(files=tuple(made), records=sum(entry.n for entry in made), log_bytes=log.path.stat().st_size)
+    return Archived(files=tuple(made), records=sum(entry.n for entry in made), log_bytes=log.size())
 
 
 def _next_span(log: SqliteLog, before: int, consumed: int, most_records: int) -> tuple[int, int] | None:
@@ -92,7 +93,7 @@ def _next_span(log: SqliteLog, before: int, consumed: int, most_records: int) ->
 def _write(log: SqliteLog, files: ArchiveFiles, first: int, last: int, now: int) -> ArchiveEntry | None:
     """Write, verify and list one file; None when another run was faster."""
     folder = log.archive.folder
-    part = folder / f"{os.getpid()}-{random_id()}{_PART}"
+    part = folder / part_name()
     pages = _Pages(log, first, last)
     files.write(part, pages)
     sync(part)
@@ -219,12 +220,17 @@ def _remove_left_over(log: SqliteLog) -> None:
         listed = {entry.file for entry in log.archive.entries(connection)}
         head = connection.execute("SELECT next_offset - 1 FROM head").fetchone()[0]
         for path in log.archive.folder.iterdir():
-            if path.suffix == _PART and not _alive(path):
+            if path.suffix == PART and not _alive(path):
                 path.unlink()
             elif path.name not in listed and path.name.startswith("log-") and path.suffix == ".parquet":
                 first, last = (int(part) for part in path.stem.split("-")[1:3])
                 if through < first <= last <= head:
                     path.unlink()
+
+
+def part_name() -> str:
+    """A name for a file that is being written: no other process, and no later run, takes it for its own."""
+    return f"{os.getpid()}-{random_id()}{PART}"
 
 
 def _alive(path: Path) -> bool:

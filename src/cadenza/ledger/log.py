@@ -241,6 +241,12 @@ class SqliteLog:
         """The database file."""
         return self._path
 
+    def size(self) -> int:
+        """Bytes of the database with its -wal. Raises LedgerError."""
+        with sqlite_errors(self._path):
+            wal = self._path.with_name(self._path.name + "-wal")
+            return self._path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A write transaction, for the parts of this room. Raises LedgerError; then nothing of it happened."""

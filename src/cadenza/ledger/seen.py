@@ -37,6 +37,11 @@ def modulus_from(secret: str) -> int:
     return int(secret[:16], 16) & ((1 << 62) - 1) | (1 << 62) | 1
 
 
+def part_bounds(part: int) -> tuple[int, int]:
+    """The first and the last key of a range."""
+    return part << _PART_SHIFT, ((part + 1) << _PART_SHIFT) - 1
+
+
 class SeenIndex:
     """Keys in memory over keys in the database. Made and used under the log's write lock only."""
 

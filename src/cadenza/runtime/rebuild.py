@@ -9,6 +9,7 @@ import msgspec
 
 from cadenza.clock import SystemClock
 from cadenza.errors import LedgerError
+from cadenza.ledger.archive import Forgotten
 from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import SqliteOutbox
 from cadenza.ports.engine import Engine
@@ -40,6 +41,12 @@ class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
     waves: int
     verified: bool | None
     tables: tuple[TableCheck, ...]
+    deleted: tuple[Forgotten, ...] = ()
+    """What retention deleted from the log: the new store knows nothing of it."""
+
+
+def _with_total(progress: Callable[[Progress], None], total: int) -> Callable[[Progress], None]:
+    return lambda done: progress(msgspec.structs.replace(done, total=total))
 
 
 class _NoOutbox:
@@ -50,11 +57,14 @@ class _NoOutbox:
     ) -> None: ...
 
 
-def rebuild(state_dir: Path, verify: bool, progress: Callable[[Progress], None] | None = None) -> RebuildReport:
+def rebuild(
+    state_dir: Path, verify: bool, progress: Callable[[Progress], None] | None = None, without_deleted: bool = False
+) -> RebuildReport:
     """Make the store of a project anew from its log; ``verify``: make it beside the present one and compare.
 
     The new store is built in a file of its own and takes the old one's place only when it is whole. Raises
-    LedgerError when there is no log, StoreError when the store cannot be opened (``verify``).
+    LedgerError when there is no log, or when retention deleted records, unless ``without_deleted``; StoreError when the
+    store cannot be opened (``verify``).
     """
     if not (state_dir / "log.db").exists():
         raise LedgerError("there is no log to rebuild from.", where=str(state_dir), remedy="Name a project folder.")
@@ -63,10 +73,14 @@ def rebuild(state_dir: Path, verify: bool, progress: Callable[[Progress], None] 
     files = ParquetFiles()
     log = SqliteLog.open(state_dir / "log.db", files=files)
     try:
+        with log.reading() as reader:
+            deleted = tuple(log.archive.forgotten(reader))
+        if deleted and not (verify or without_deleted):
+            raise _not_covered(deleted, state_dir)
         until = _horizon(path)
         engine = DuckEngine.open(fresh)
         ticker = Ticker(engine, log, _NoOutbox(), SystemClock())  # type: ignore[arg-type]
-        report = ticker.run(until, progress)
+        report = ticker.run(until, progress and _with_total(progress, log.head().offset))
         engine.execute("CHECKPOINT")
         checks: tuple[TableCheck, ...] = ()
         if verify:
@@ -85,8 +99,17 @@ def rebuild(state_dir: Path, verify: bool, progress: Callable[[Progress], None] 
         _catch_up(state_dir)
     return RebuildReport(
         records=report.records, waves=report.waves, tables=checks,
-        verified=all(c.same for c in checks) if verify else None,
+        verified=all(c.same for c in checks) if verify else None, deleted=deleted,
     )  # fmt: skip
+
+
+def _not_covered(deleted: Sequence[Forgotten], state_dir: Path) -> LedgerError:
+    count, last = sum(gone.n for gone in deleted), deleted[-1].last_offset
+    return LedgerError(
+        f"{count} records up to offset {last} were deleted by retention; a store made anew would know nothing of them.",
+        where=str(state_dir / "log.db"),
+        remedy="Restore the store from a snapshot; or say --without-deleted to go on without what they told.",
+    )
 
 
 def _horizon(path: Path):

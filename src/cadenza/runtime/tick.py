@@ -39,6 +39,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     messages: int
     waiting: int
+    total: int | None = None
+    """How many records there are, where that is known."""
 
 
 class TickReport(msgspec.Struct, frozen=True, kw_only=True):

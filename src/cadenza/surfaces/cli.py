@@ -414,19 +414,23 @@ def query(sql: str, /, *, limit: int = 1_000, on: OnProject = HERE) -> int:
 
 
 @app.command
-def rebuild(*, verify: Annotated[bool, Parameter(negative=())] = False, on: OnProject = HERE) -> int:
-    """Make the store anew from the log.
+def rebuild(
+    *, verify: Annotated[bool, Parameter(negative=())] = False,
+    without_deleted: Annotated[bool, Parameter(negative=())] = False, on: OnProject = HERE,
+) -> int:  # fmt: skip
+    """Make the store anew from the log and its archive.
 
     Parameters
     ----------
     verify
         Only make a second store and compare the two, table by table.
+    without_deleted
+        Go on where retention deleted records: the new store knows nothing of them.
     """
     with using(on) as (workspace, terminal, display):
         alone(workspace)
-        total = workspace.status().log_records if verify else None
-        with display.task("Rebuilding", total) as move:
-            found = workspace.rebuild(verify, on_tick(move))
+        with display.task("Rebuilding", None) as move:
+            found = workspace.rebuild(verify, on_tick(move), without_deleted)
         return _rebuilt(terminal, found, on.json)
 
 
@@ -441,6 +445,13 @@ def _rebuilt(terminal: Terminal, found: RebuildReport, json: bool) -> int:
     if found.verified:
         terminal.say(f"Every table is the same after {found.records:,} records.", style="green")
         return EXIT_OK
+    if found.deleted:
+        gone = sum(f.n for f in found.deleted)
+        terminal.say(
+            f"{gone:,} records up to offset {found.deleted[-1].last_offset:,} were deleted by retention: what they told is in"
+            " the store and in no log, so the two cannot be the same.", style="yellow",
+        )  # fmt: skip
+        return EXIT_INPUT
     terminal.say("The store differs from its log; 'cadenza rebuild' replaces it.", style="bold red")
     return EXIT_INPUT
 

@@ -123,6 +123,6 @@ def on_tick(move: Move) -> Callable[[TickProgress], None]:
         nonlocal latest
         # Lanes are at different dates within a tick; what is shown does not go back.
         latest = max(latest, f"{p.at:%Y-%m-%d %H:%M}")
-        move(p.records, latest)
+        move(p.records, latest, p.total)
 
     return report

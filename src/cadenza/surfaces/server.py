@@ -44,6 +44,8 @@ SEQUENCE_S = 0.01
 """Seconds between two looks into the collectors' journals when the last one found nothing."""
 LONGEST_PAUSE_S = 30.0
 """After trouble the tick waits twice as long each time, at most this."""
+LOOK_S = 60.0
+"""Seconds between two looks whether the daily care is due."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +67,7 @@ class Server:
         self._trouble: str | None = None
         self._deliverer: Deliverer | None = None
         self._ticking = threading.Thread(target=self._tick_loop, name="tick")
+        self._caring = threading.Thread(target=self._care_loop, name="care")
 
     def run(self, ready: Callable[[str], None]) -> None:
         """Serve until SIGINT or SIGTERM; ``ready`` is called with the URL once requests are answered. Raises
@@ -110,6 +113,7 @@ class Server:
         sequencing = threading.Thread(target=self._sequence_loop, name="sequence")
         sequencing.start()
         self._ticking.start()
+        self._caring.start()
         delivering.start()
         try:
             http.run_on(listening)
@@ -119,6 +123,7 @@ class Server:
             sequencing.join()
             self._stop_delivery()
             self._ticking.join()
+            self._caring.join()
             delivering.join()
             asyncio.run(mailbox.close())
 
@@ -153,6 +158,17 @@ class Server:
                 self._deliverer.wake()
             if report is None or not report.more:
                 self._stopping.wait(max(0.0, MIN_INTERVAL_S - (clock.monotonic() - began)))
+
+    def _care_loop(self) -> None:
+        """Archive and forget as declared, once a day. Trouble there stops nothing else."""
+        upkeep, said = self._workspace.care.upkeep(), ""
+        while not self._stopping.wait(LOOK_S):
+            try:
+                upkeep.step()
+                said = ""
+            except Exception as error:
+                if said != (said := f"care: {error}"):
+                    print(said, file=sys.stderr, flush=True)
 
     def _in_trouble(self, what: str, pause: float, who: str = "tick") -> float:
         """Say it once, wait, and give the next wait. Collection goes on: its journal keeps everything."""
