@@ -16,6 +16,7 @@ from cadenza.errors import CadenzaError
 from cadenza.faults import FAULT_POINTS
 from cadenza.sql.tables import TABLES, Table
 from cadenza.surfaces.cli import app
+from cadenza.surfaces.collect_routes import ASKED, ROOTS, ROUTES
 from cadenza.surfaces.operation import Operation
 from cadenza.surfaces.operations import OPERATIONS
 
@@ -33,6 +34,7 @@ def pages() -> dict[str, str]:
         "definitions.md": reference(),
         "commands.md": _page("Commands", _commands()),
         "api.md": _page("HTTP API", _api()),
+        "collection.md": _page("Collection API", _collection()),
         "tables.md": _page("Tables", _tables()),
         "errors.md": _page("Errors", _errors()),
         "fault-points.md": _page("Fault points", _faults()),
@@ -115,6 +117,26 @@ def _operation_table(operation: Operation) -> str:
     rows = ["| parameter | in | meaning |", "| --- | --- | --- |"]
     rows += [f"| `{p.name}` | {p.place} | {p.meaning} |" for p in operation.parameters]
     return "\n".join(rows)
+
+
+# --- collection ----------------------------------------------------------------------------------------------
+
+
+def _collection() -> Iterator[str]:
+    yield (
+        "What clients of others send, and where ([how to](../howto/send-events.md)). Every path takes OPTIONS, with or without a "
+        "slash at its end. The write key comes in Basic auth, in `X-Write-Key` or as `?writeKey=`; where the table says so, in the "
+        "body as well. Success is exactly 200; errors have `code` and `message`."
+    )
+    yield f"Collection owns these paths and all below them: {', '.join(f'`{root}`' for root in ROOTS)}."
+    rows = ["| request | dialect | call | key in the body |", "| --- | --- | --- | --- |"]
+    for route in ROUTES:
+        if route.ask is None:
+            key = "yes" if route.key_in_body else ""
+            rows.append(f"| `{route.method} {route.path}` | {route.dialect} | {route.call_type} | {key} |")
+    yield "## Calls\n\n" + "\n".join(rows)
+    asked = [f"| `{route.method} {route.path}` | {ASKED[route.ask]} |" for route in ROUTES if route.ask is not None]
+    yield "## What clients ask for\n\n| request | answer |\n| --- | --- |\n" + "\n".join(asked)
 
 
 # --- tables, errors, fault points ---------------------------------------------------------------------------

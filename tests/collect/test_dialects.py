@@ -96,6 +96,33 @@ def test_a_merge_of_two_identifiers_is_an_identify_and_of_two_users_an_alias(web
     assert web.log.quarantine_counts() == {("web", "unsupported: merge"): 1}
 
 
+def test_a_batch_keeps_whole_what_is_none_of_the_six_calls(web):
+    named = [{"type": "user_id", "value": "u2"}, {"type": "user_id", "value": "u1"}]
+    calls = [
+        {"type": "track", "event": "E", "userId": "u", "properties": {"n": BIG}},
+        {"type": "merge", "mergeProperties": named},
+    ]
+    other = {"type": "audiencelist", "channel": "sources", "sql": "x", "messageId": "m-9"}
+    assert web.send("/v1/batch", {"batch": [*calls, other], "context": {"locale": "de"}}).status == 200
+    assert stored(web) == [
+        calls[0] | {"context": {"locale": "de"}},
+        {"type": "alias", "userId": "u2", "previousId": "u1", "context": {"locale": "de"}},
+    ]
+    kept = web.log.quarantine_list(10)
+    assert [(item.reason, item.message_id, json.loads(item.body)) for item in kept] == [("unknown_type", "m-9", other)]
+
+
+def test_what_has_a_segment_form_is_kept_in_it_so_that_it_can_be_mended(web):
+    event = {"event": "E", "distinct_id": "u", "timestamp": "yesterday", "uuid": "m-1", "properties": {"n": 1}}
+    assert web.send("/batch/", {"api_key": KEY, "batch": [event, {"event": "$groupidentify"}]}, key=None).status == 200
+    first, second = sorted(web.log.quarantine_list(10), key=lambda item: item.reason, reverse=True)
+    assert (first.reason, first.message_id) == ("type: timestamp", "m-1")
+    assert {"type": "track", "event": "E", "userId": "u", "timestamp": "yesterday"}.items() <= json.loads(
+        first.body
+    ).items()
+    assert (second.reason, json.loads(second.body)) == ("missing: $group_key", {"event": "$groupidentify"})
+
+
 def test_a_beacon_has_its_key_in_the_query_and_brings_cookies(web):
     headers = {"cookie": "a=b", "content-type": "text/plain", "origin": "https://shop.example"}
     call = {"type": "track", "event": "E", "userId": "u"}

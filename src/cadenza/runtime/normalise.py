@@ -27,9 +27,7 @@ from cadenza.definitions.project import Project
 from cadenza.ids import random_id
 from cadenza.ports.ledger import Batch, Refused
 from cadenza.runtime.contracts import ContractChecker, Judgement, judged
-from cadenza.runtime.wire import MAX_DEPTH, Call, Decoded, Unusable, micros
-
-TYPES = frozenset({"track", "identify", "page", "screen", "group", "alias"})
+from cadenza.runtime.wire import MAX_DEPTH, TYPES, Call, Decoded, Unusable, micros
 
 MAX_ID = 100
 """Characters of a message id."""

@@ -15,9 +15,9 @@ import msgspec
 from cadenza.clock import from_micros, iso
 from cadenza.definitions.project import Project
 from cadenza.ledger.quarantine import Quarantined, Readmission, StillRefused
-from cadenza.runtime.normalise import TYPES, Envelope, Normaliser, Prepared
+from cadenza.runtime.normalise import Envelope, Normaliser, Prepared
 from cadenza.runtime.webhooks import Rules
-from cadenza.runtime.wire import Decoded, Malformed, decode
+from cadenza.runtime.wire import TYPES, Decoded, Malformed, decode
 
 _read_envelope = msgspec.json.Decoder(Envelope).decode
 _HOLDERS = ("properties", "traits")

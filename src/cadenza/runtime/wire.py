@@ -19,6 +19,9 @@ import msgspec
 from cadenza.clock import EPOCH, MICROSECOND
 from cadenza.errors import CadenzaError
 
+TYPES = frozenset({"track", "identify", "page", "screen", "group", "alias"})
+"""The calls there are."""
+
 MAX_DEPTH = 32
 """Levels of nesting inside one call."""
 
@@ -168,14 +171,17 @@ def _decode_lenient(body: bytes, batch: bool) -> Decoded:
 
 
 def translated(items: Iterable[Any], segment_form: Callable[[Any], Any], *, size: int) -> Decoded:
-    """The calls of parsed JSON values, each first given its Segment form by ``segment_form`` (which may raise Unusable);
-    what cannot be used is kept as it came, with its reason. ``size``: bytes of the request."""
+    """The calls of parsed JSON values, each first given its Segment form by ``segment_form`` (which may raise Unusable). What
+    cannot be used is kept with its reason: in the Segment form, so that it can be mended, or as it came when it has
+    none. ``size``: bytes of the request."""
     calls, bad = [], []
     for item in items:
+        form = item
         try:
-            calls.append(call_of(segment_form(item)))
+            form = segment_form(item)
+            calls.append(call_of(form))
         except Unusable as error:
-            bad.append(Bad(error.reason, error.detail, _id_for_refusal(item), _kept(item)))
+            bad.append(Bad(error.reason, error.detail, _id_for_refusal(form), _kept(form)))
     return Decoded(calls=calls, bad=bad, write_key=None, sent_at=None, size=size)
 
 
@@ -215,8 +221,13 @@ def call_of(item: Any) -> Call:
         timestamp=_instant(clean, "timestamp"), originalTimestamp=_instant(clean, "originalTimestamp"),
         sentAt=_lenient_instant(clean.get("sentAt")), name=_text(clean, "name"), category=_text(clean, "category"),
         properties=_object(clean, "properties"), traits=_object(clean, "traits"),
-        context=msgspec.Raw(msgspec.json.encode(_object(clean, "context") or {})), writeKey=_lenient_text(clean.get("writeKey")),
+        context=_raw(_object(clean, "context")), writeKey=_lenient_text(clean.get("writeKey")),
     )  # fmt: skip
+
+
+def _raw(context: dict[str, Any] | None) -> msgspec.Raw:
+    # Nothing and not ``{}``, which would hide the context of the whole batch.
+    return msgspec.Raw() if context is None else msgspec.Raw(msgspec.json.encode(context))
 
 
 def _clean(value: Any, depth: int) -> Any:

@@ -19,6 +19,19 @@ Ask = Literal[
 """What clients ask for before or beside sending calls (``surfaces/collect_asked.py`` answers)."""
 
 
+ASKED: dict[Ask, str] = {
+    "settings": "what Segment's browser and mobile clients load: send everything here",
+    "source_config": "what RudderStack's browser client loads: no destinations of its own",
+    "script": "the file that `CADENZA_ANALYTICS_JS` names, for the HTML snippet",
+    "bundle": "the scripts beside that file",
+    "metrics": "nothing is kept of the client's own metrics",
+    "flags": "PostHog: no feature flags",
+    "remote_config": "PostHog: nothing is switched on",
+    "remote_config_script": "the same, as a script that does nothing",
+}
+"""What each is, in words."""
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One path and method. ``path`` may hold parameters (``{id}``); they, the headers in ``headers`` (a name that ends in
     ``*`` is a prefix) and the query parameters in ``query`` are the facts that the dialect sees."""

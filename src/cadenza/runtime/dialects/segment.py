@@ -12,7 +12,7 @@ import msgspec
 
 from cadenza.runtime.dialects import jsonlines
 from cadenza.runtime.dialects.received import Received
-from cadenza.runtime.wire import Call, Decoded, Unusable, parse_instant, parse_object, translated
+from cadenza.runtime.wire import TYPES, Call, Decoded, Unusable, parse_instant, parse_object, translated
 from cadenza.runtime.wire import decode as decode_body
 
 
@@ -38,15 +38,29 @@ def decode(received: Received) -> Decoded:
     """Calls of ``{"batch": [...]}`` or one call. Raises Malformed."""
     if not received.call_type and jsonlines.is_meant(received):
         return jsonlines.decode(received)
-    return _sent(_typed(decode_body(received.body, not received.call_type), received.call_type), received)
-
-
-def _typed(decoded: Decoded, call_type: str) -> Decoded:
-    """The path names the call, whatever the body says."""
-    if call_type:
+    decoded = decode_body(received.body, not received.call_type)
+    if received.call_type:
         for call in decoded.calls:
-            call.type = call_type
-    return decoded
+            call.type = received.call_type
+    elif not {call.type for call in decoded.calls} <= TYPES:
+        decoded = _with_other_types(decoded, received.body)
+    return _sent(decoded, received)
+
+
+def _with_other_types(decoded: Decoded, body: bytes) -> Decoded:
+    """A batch in which there is something else than the six calls, read again so that it is kept whole, or as a merge."""
+    items = parse_object(body)["batch"]
+    again = translated(items, _merge_or_itself, size=decoded.size)
+    return msgspec.structs.replace(decoded, calls=again.calls, bad=again.bad)
+
+
+def _merge_or_itself(item: Any) -> Any:
+    kind = item.get("type") if isinstance(item, dict) else None
+    if kind == "merge":
+        return _merged(item)
+    if isinstance(item, dict) and kind not in TYPES:
+        raise Unusable("unknown_type", f"There is no call of type {kind!r}.")
+    return item
 
 
 def _sent(decoded: Decoded, received: Received) -> Decoded:
