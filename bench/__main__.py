@@ -16,7 +16,7 @@ import msgspec
 
 from bench.figures import ROOT, Figure, child_environment, from_json, say, table
 
-NAMES = ("year", "wave", "live", "dbos_peer", "collect")
+NAMES = ("year", "wave", "live", "dbos_peer", "collect", "webhooks")
 
 
 def run_one(name: str, small: bool) -> list[Figure] | None:

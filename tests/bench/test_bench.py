@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import bench.__main__ as everything
-from bench import collect, dbos_peer, live, wave, year
+from bench import collect, dbos_peer, live, wave, webhooks, year
 from bench.figures import Figure, number, percentile, table
 from bench.shop import FIRST_PID, NOON, WRITTEN, Written, fill, happens, later, make_project
 from bench.ticking import Bench
@@ -142,3 +142,11 @@ def test_every_benchmark_is_in_the_list() -> None:
 def test_a_benchmark_that_fails_is_said_to(capfd: pytest.CaptureFixture[str]) -> None:
     assert everything.run_one("nothing_of_that_name", small=True) is None
     assert "nothing_of_that_name failed" in capfd.readouterr().err
+
+
+def test_webhooks_runs() -> None:
+    found = webhooks.figures(Namespace(small=True))
+    assert [figure.name for figure in found] == [
+        "Shopify order: verify", "Shopify order: map to 1 call", "HubSpot, 100 changes: verify",
+        "HubSpot, 100 changes: map to 100 calls",
+    ]  # fmt: skip

@@ -96,6 +96,18 @@ def test_closures_and_sql_agree(engine, tree, row):
     assert closure(tree, trait_leaf)(row) == by_sql(engine, tree, row)
 
 
+@pytest.mark.parametrize("b", [True, False, None])
+@pytest.mark.parametrize("c", [True, False, None])
+def test_every_truth_table(engine, b, c):
+    row = dict.fromkeys(TYPES) | {"b": b, "c": c}
+    for text in (
+        "b and c", "b or c", "not b", "b = c", "b <> c", "b in (true)", "b in (true, false)", "coalesce(b, c)", "b is null",
+        "not (b and c)", "not (b or not c)", "b is true", "b is not false", "(b and c) is null", "(b or c) is null",
+    ):  # fmt: skip
+        tree = parse(text)
+        assert closure(tree, trait_leaf)(row) is by_sql(engine, tree, row), text
+
+
 def test_written_expressions_agree_too(engine):
     row = {"i": 3, "j": None, "d": Decimal("2.50"), "e": None, "s": "a%b", "u": None, "b": None, "c": False,
            "t": datetime(2026, 1, 2), "v": None}  # fmt: skip

@@ -51,9 +51,9 @@ def described(value: Any) -> str:
 
 def to_text(value: Any) -> str | None:
     """Text of a single value; numbers as JSON writes them, instants as RFC 3339."""
+    if value is None or isinstance(value, str):
+        return value
     match value:
-        case None | str():
-            return value
         case bool():
             return "true" if value else "false"
         case int():

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -51,7 +52,8 @@ class _Compiled(NamedTuple):
     each: Closure | None
     numbered: bool
     when: Closure | None
-    message_id: Closure
+    message_id: Closure | None
+    """None: the id of the webhook serves, as it was read for the item."""
     timestamp: Closure
     ids: list[tuple[str, Closure]]
     properties: list[tuple[str, Closure]]
@@ -120,7 +122,7 @@ class Mapper:
             for each, at in _rows(one, row, place):
                 if one.when is None or _value("when", one.when, each) is True:
                     fired = True
-                    made.add(self._call(one, each, at if one.numbered else None))
+                    made.add(self._call(one, each, at if one.numbered else None, own_id))
         except _Failed as error:
             name = one.record.name
             detail = f"The record '{name}', '{error.part}': {error.detail}."
@@ -128,13 +130,12 @@ class Mapper:
             return True
         return fired
 
-    def _call(self, one: _Compiled, row: _Row, place: str | None) -> Call:
+    def _call(self, one: _Compiled, row: _Row, place: str | None, own_id: str | None) -> Call:
         """The call of one row. Raises _Failed."""
-        own = _value("message_id", one.message_id, row)
+        own = own_id if one.message_id is None else _value("message_id", one.message_id, row)
         instant = _value("timestamp", one.timestamp, row)
-        for part, value in (("message_id", own), ("timestamp", instant)):
-            if not value:
-                raise _Failed(part, "it must not be nothing")
+        if not own or instant is None:
+            raise _Failed("timestamp" if own else "message_id", "it must not be nothing")
         call = Call(type=one.record.call, event=one.record.event)
         call.messageId = self._message_id(own, one.record.name, place)
         call.timestamp = instant.replace(tzinfo=UTC)
@@ -231,7 +232,7 @@ def _record(record: WebhookRecord, webhook: Webhook, scope: PayloadScope) -> _Co
         each=_array(record.each, outer),
         numbered=repeated and not _reads_item(own),
         when=_compiled(record.when, "condition", scope),
-        message_id=_function(own, "text", scope),
+        message_id=_function(own, "text", scope) if record.message_id or record.each is not None else None,
         timestamp=_function(record.timestamp or webhook.timestamp or "", "instant", scope),
         ids=[(name, _function(text, "text", scope)) for name in _ID_FIELDS if (text := getattr(record, name))],
         properties=[(name, _carried(text, scope)) for name, text in record.properties.items()],
@@ -292,6 +293,8 @@ def _leaf(node: Any) -> Closure:
             return lambda row: row.headers.get(name) or None
         case Apply("pick" | "split_part" as fn, (first, *constants)):
             return _with_constants(CONVERSIONS[fn], closure(first, _leaf), [closure(c, _leaf) for c in constants])
+        case Apply("concat", args):
+            return _applied(CONVERSIONS["concat"], [closure(arg, _leaf) for arg in _joined(args)])
         case Apply(fn, args):
             return _applied(CONVERSIONS[fn], [closure(arg, _leaf) for arg in args])
         case Over(fn, array, value, where):
@@ -299,12 +302,21 @@ def _leaf(node: Any) -> Closure:
     raise AssertionError(f"no function for {node!r}")
 
 
-_ROOTS: dict[str, Callable[[_Row], Any]] = {
-    "payload": lambda row: row.payload, "item": lambda row: row.item, "element": lambda row: row.element,
-}  # fmt: skip
+def _joined(parts: tuple[Any, ...]) -> list[Any]:
+    """What ``a || b || c`` joins, without the pairs in between."""
+    found: list[Any] = []
+    for part in parts:
+        found += _joined(part.args) if isinstance(part, Apply) and part.fn == "concat" else [part]
+    return found
+
+
+_ROOTS: dict[str, Callable[[_Row], Any]] = {name: attrgetter(name) for name in ("payload", "item", "element")}
 
 
 def _path(root: Callable[[_Row], Any], keys: tuple[str | int, ...]) -> Closure:
+    if len(keys) == 1 and isinstance(keys[0], str):
+        return _field(root, keys[0])
+
     def found(row: _Row) -> Any:
         value = root(row)
         for key in keys:
@@ -319,10 +331,26 @@ def _path(root: Callable[[_Row], Any], keys: tuple[str | int, ...]) -> Closure:
     return found
 
 
+def _field(root: Callable[[_Row], Any], key: str) -> Closure:
+    """A path of one key: most are."""
+
+    def found(row: _Row) -> Any:
+        value = root(row)
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+        return None if value == "" else value
+
+    return found
+
+
 def _applied(function: Callable[..., Any], args: list[Closure]) -> Closure:
     if len(args) == 1:
         only = args[0]
         return lambda row: function(only(row))
+    if len(args) == 2:
+        first, second = args
+        return lambda row: function(first(row), second(row))
     return lambda row: function(*[arg(row) for arg in args])
 
 
