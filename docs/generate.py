@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cadenza
+from cadenza.definitions.presets import preset_names
 from cadenza.definitions.reference import reference
+from cadenza.definitions.signing import SCHEMES
 from cadenza.errors import CadenzaError
 from cadenza.faults import FAULT_POINTS
+from cadenza.runtime.webhooks import PREFIX as WEBHOOKS
 from cadenza.sql.tables import TABLES, Table
 from cadenza.surfaces.cli import app
 from cadenza.surfaces.collect_routes import ASKED, ROOTS, ROUTES
@@ -137,6 +140,13 @@ def _collection() -> Iterator[str]:
     yield "## Calls\n\n" + "\n".join(rows)
     asked = [f"| `{route.method} {route.path}` | {ASKED[route.ask]} |" for route in ROUTES if route.ask is not None]
     yield "## What clients ask for\n\n| request | answer |\n| --- | --- |\n" + "\n".join(asked)
+    schemes = ", ".join(f"`{name}`" for name in SCHEMES)
+    presets = ", ".join(f"`{name}`" for name in preset_names())
+    yield (
+        f"## Webhooks\n\n`POST {WEBHOOKS}NAME` for each source of kind `webhook`: what another system sends, verified by its "
+        f"signature and mapped by rules ([how to](../howto/webhooks.md)). There is no write key; any query is ignored, unless it is "
+        f"signed; HEAD says whether the source is there.\n\nSignature schemes: {schemes}.\n\nReady mappings: {presets}."
+    )
 
 
 # --- tables, errors, fault points ---------------------------------------------------------------------------
