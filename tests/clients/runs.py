@@ -107,6 +107,10 @@ _CHROMIUM = (
 )  # fmt: skip
 
 
+# PostHog's client sends nothing for robots, and headless Chromium says that it is one.
+_USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"
+
+
 @contextmanager
 def page(
     folder: Path, name: str, url: str, calls: list[Call], snippet: str | None = None, **more: Any
@@ -139,7 +143,13 @@ def page(
     with serving(app) as address:
         path = "snippet" if snippet is not None else f"pages/{name}"
         given = quote(json.dumps(_given(url, calls, False) | more))
-        command = [chromium, *_CHROMIUM, f"--user-data-dir={folder / 'browser'}", f"{address}/{path}#{given}"]
+        command = [
+            chromium,
+            *_CHROMIUM,
+            f"--user-agent={_USER_AGENT}",
+            f"--user-data-dir={folder / 'browser'}",
+            f"{address}/{path}#{given}",
+        ]
         browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             assert ready.wait(PATIENCE_S), f"{path} is not done; it said: {wrong}"

@@ -109,6 +109,31 @@ def test_rudderstacks_browser_client_delivers_its_calls(opened, tmp_path, beacon
     assert just_now(opened)
 
 
+def test_posthogs_browser_client_delivers_its_calls(opened, tmp_path):
+    """It packs without saying so, and falls back to forms of base64; it has no screens and says alias by events."""
+    given = [call for call in calls(LARGEST) if call["type"] not in ("screen", "alias")]
+    with (
+        served(opened) as address,
+        proxying(address) as (url, proxy),
+        page(tmp_path, "posthog.html", url, given) as wrong,
+    ):
+        until(lambda: len(bodies(opened)) >= len(given), "its calls")
+        assert wrong == []
+    found = [{name: value for name, value in call.items() if name != "anonymousId"} for call in stored(opened, ADDED)]
+    due = [stored_form(call) | {"userId": "user-1"} for call in given]
+    for call in due:
+        call.pop("anonymousId", None)
+        if call["type"] == "group":
+            call |= {
+                "groupId": "company:group-1",
+                "properties": call["properties"] | {"type": "company", "key": "group-1"},
+            }
+    assert in_any_order(found) == in_any_order(due)
+    packed = [request for request in proxy.seen if request.body[:2] == b"\x1f\x8b"]
+    assert packed and not any("content-encoding" in request.headers for request in packed)
+    assert just_now(opened)
+
+
 REFUSED: Call = {"type": "track", "userId": "user-1", "event": "Refused", "properties": {}}
 TROUBLES: tuple[Trouble, ...] = ("spoil", "429", "500", "cut", "503")
 """They send single calls: the first is refused for good, of the others four meet a limit, errors, a broken connection."""
