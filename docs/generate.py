@@ -112,7 +112,7 @@ def _api() -> Iterator[str]:
     yield "\n".join((
         "| path | what |", "| --- | --- |", "| `/docs` | the API with forms |", "| `/openapi.json` | the OpenAPI document |",
         "| `/mailbox` | the development mailbox |", "| `/health/live` | the process answers |",
-        "| `/health/ready` | it also decides and delivers |", "| `/metrics` | Prometheus metrics |",
+        "| `/health/ready`, `/health` | it also decides and delivers |", "| `/metrics` | Prometheus metrics |",
     ))  # fmt: skip
 
 

@@ -48,6 +48,7 @@ from cadenza.runtime.explain import Explanation, explain
 from cadenza.runtime.export import Exported, export
 from cadenza.runtime.imports import ImportProgress, ImportReport
 from cadenza.runtime.live import Live
+from cadenza.runtime.measures import MeasuredJournal, Measures
 from cadenza.runtime.operate import Operate
 from cadenza.runtime.plan import Deployed, JourneyPlan, Plan, apply, plan
 from cadenza.runtime.quarantine import Fixed, Quarantine, Replayed, Shown
@@ -186,7 +187,12 @@ class Workspace:
         another process collects for this project under the same name."""
         folder, limits = self._made() / JOURNALS, Limits()
         journal = JournalWriter.open(folder, name, random_id())
-        return Collector(journal, self.clock, lambda: journal_room(folder, limits))
+        return Collector(MeasuredJournal(journal, self.measures), self.clock, lambda: journal_room(folder, limits))
+
+    @cached_property
+    def measures(self) -> Measures:
+        """What this process measures of itself."""
+        return Measures(self.clock)
 
     @cached_property
     def screen(self) -> Screen:

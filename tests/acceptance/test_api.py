@@ -176,7 +176,7 @@ def test_ready_says_why_not(workspace: Workspace) -> None:
 
 def test_metrics_name_no_person(client: TestClient) -> None:
     text = client.get("/metrics").text
-    assert 'cadenza_records_total{outcome="stored"}' in text
+    assert 'cadenza_records_total{outcome="stored",reason="",source="website"}' in text
     assert "cadenza_persons 1.0" in text
     assert "u1" not in text
 

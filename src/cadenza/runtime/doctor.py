@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -191,9 +192,7 @@ class Doctor:
             yield Finding(check="outbox", severity="ok", what="no message is late.", evidence=told)
 
     def _journal(self) -> Iterator[Finding]:
-        read, waiting = self._log.journals_read(), 0
-        for path in journal_files(self._journals):
-            waiting += max(0, path.stat().st_size - read.get(path.name, 0))
+        waiting = journal_bytes(self._log, self._journals)
         told = f"{waiting:,} bytes in the collectors' journals are not in the log yet."
         if waiting > JOURNAL_BYTES:
             remedy = "If it does not shrink: is a server running? What is accepted is safe there, but not decided."
@@ -237,6 +236,16 @@ class Doctor:
 
     def _now(self) -> int:
         return to_micros(self._clock.now())
+
+
+def journal_bytes(log: SqliteLog, journals: Path) -> int:
+    """Bytes that collectors accepted and that are not in the log yet. Raises LedgerError."""
+    read, waiting = log.journals_read(), 0
+    for path in journal_files(journals):
+        # A file may go at any moment: then all of it is in the log.
+        with suppress(FileNotFoundError):
+            waiting += max(0, path.stat().st_size - read.get(path.name, 0))
+    return waiting
 
 
 def _tried(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

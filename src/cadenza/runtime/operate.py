@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from cadenza.clock import Clock
 from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import SqliteOutbox
-from cadenza.runtime.doctor import Doctor
+from cadenza.ledger.quarantine import ReasonCount
+from cadenza.runtime.doctor import Doctor, journal_bytes
 from cadenza.runtime.tail import Tail, Wanted
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What the ledger counts: (source, outcome, reason, n), refused records, and bytes that are not in the log yet."""
+
+    tally: list[tuple[str, str, str, int]]
+    quarantine: list[ReasonCount]
+    journal_bytes: int
 
 
 class Operate:
@@ -27,3 +38,8 @@ class Operate:
     def doctor(self) -> Doctor:
         """What looks for trouble."""
         return Doctor(self._log, self._outbox(), self._state, self._journals, self._clock)
+
+    def figures(self) -> Figures:
+        """For metrics: a few reads of small tables, one index scan of the quarantine. Raises LedgerError."""
+        waiting = journal_bytes(self._log, self._journals)
+        return Figures(self._log.tallies.entries(), self._log.quarantined.counts(), waiting)

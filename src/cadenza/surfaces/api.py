@@ -39,7 +39,7 @@ Readiness = Callable[[], str | None]
 MAX_BODY = 4 * 1024 * 1024
 """Bytes of a request to the read API."""
 
-OPEN_PATHS = ("/", "/docs", "/openapi.json", "/health/live", "/health/ready")
+OPEN_PATHS = ("/", "/docs", "/openapi.json", "/health", "/health/live", "/health/ready")
 """Answered without a token: they say nothing of anyone."""
 
 
@@ -55,6 +55,7 @@ def api_app(
         Route("/openapi.json", lambda _: Response(described, media_type="application/json"), name="openapi"),
         Route("/health/live", _live, name="live"),
         Route("/health/ready", _ready(readiness), name="ready"),
+        Route("/health", _ready(readiness), name="health"),
         Route("/metrics", _metrics(workspace), name="metrics"),
         *pages,
     ]
@@ -153,7 +154,7 @@ def _ready(readiness: Readiness) -> Callable[[Request], Response]:
 
 def _metrics(workspace: Workspace) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
-        return Response(exposition(workspace.status()), media_type=CONTENT_TYPE)
+        return Response(exposition(workspace), media_type=CONTENT_TYPE)
 
     return endpoint
 

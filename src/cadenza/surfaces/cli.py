@@ -24,6 +24,7 @@ from cadenza.surfaces import cli_care, cli_collect, cli_operate, cli_webhooks
 from cadenza.surfaces import demo as demo_project
 from cadenza.surfaces.cli_quarantine import quarantine_app
 from cadenza.surfaces.explain_text import render_explanation
+from cadenza.surfaces.logs import Format, set_up
 from cadenza.surfaces.on_project import HERE, OnProject, alone, instant, using
 from cadenza.surfaces.plan_text import render_plan
 from cadenza.surfaces.problem import EXIT_INPUT, EXIT_OK, EXIT_USAGE, exit_code
@@ -216,7 +217,7 @@ def _run(workspace: Workspace, display: Display, what: str, until: datetime | No
 
 
 @app.command(alias="serve")
-def run(*, host: str = "127.0.0.1", port: int = PORT, on: OnProject = HERE) -> int:
+def run(*, host: str = "127.0.0.1", port: int = PORT, log: Format = "text", on: OnProject = HERE) -> int:
     """Serve the project: collect events, decide live, deliver messages, answer the API. Ends with Ctrl-C.
 
     The read API is open on loopback. With CADENZA_API_TOKEN set it wants that bearer token, and may listen elsewhere.
@@ -227,7 +228,10 @@ def run(*, host: str = "127.0.0.1", port: int = PORT, on: OnProject = HERE) -> i
         The address to listen on.
     port
         The port to listen on; 0 takes any free one.
+    log
+        The operational log on standard error: text says what somebody should look at, json one object for each event.
     """
+    set_up(log)
     with using(on) as (workspace, terminal, _):
         _serve(workspace, terminal, host, port, lambda url: terminal.say(_welcome(url, workspace)))
     return EXIT_OK
@@ -285,6 +289,7 @@ def demo(
         if serve and not json:
             workspace.go_live()
             _run(workspace, display, "Going live", None)
+            set_up("text")
             _serve(workspace, terminal, host, port, lambda url: terminal.say(
                 demo_project.invitation(url, copy, workspace.clock.now()) + "\n" + _welcome(url, workspace)
             ))  # fmt: skip

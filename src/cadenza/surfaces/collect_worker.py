@@ -22,6 +22,7 @@ from cadenza.clock import Clock
 from cadenza.errors import OperatingError
 from cadenza.surfaces.collect_http import CollectApp, Receive, Scope, Send, collect_app
 from cadenza.surfaces.collect_protocol import Front
+from cadenza.surfaces.logs import set_up
 from cadenza.surfaces.server import Http
 from cadenza.workspace import Workspace
 
@@ -177,6 +178,7 @@ def work(folder: Path, name: str, listening: socket.socket, ready: Callable[[], 
 
 def main(folder: Path, name: str, descriptor: int) -> None:
     """Be a worker on a listening socket handed over by the parent; says on standard output when it answers."""
+    set_up("text")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def ready() -> None:

@@ -1,41 +1,89 @@
-"""The status as Prometheus metrics. No person's id is ever a label."""
+"""Metrics for Prometheus: what the ledger counted, how the store stands, and what this process measured of itself.
+
+No label holds anything of a person: sources, outcomes, reasons and states are names that definitions and Cadenza give.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from cadenza.clock import to_micros
-from cadenza.workspace import Status
+from cadenza.workspace import ReasonCount, Status, Workspace
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+MOST_REASONS = 200
+"""Reasons of one outcome that get a label of their own; the rest counts as 'other'."""
+_OUTCOMES = {"stored": "stored", "duplicate": "duplicate", "rejected": "rejected", "entered": "quarantined"}
+"""Tally -> label. What entered quarantine only ever grows, as a counter must; what rests there is a gauge."""
 
 
-def exposition(status: Status) -> bytes:
-    """The text exposition of one status."""
+def exposition(workspace: Workspace) -> bytes:
+    """The text exposition of a workspace. Raises CadenzaError when the ledger or the store cannot be read."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(status))
-    return generate_latest(registry)
+    figures = workspace.operate.figures()
+    registry.register(_Collected(workspace.status(), figures.tally, figures.quarantine, figures.journal_bytes))
+    return generate_latest(registry) + workspace.measures.exposition()
 
 
 class _Collected:
-    def __init__(self, status: Status) -> None:
-        self._status = status
+    def __init__(
+        self,
+        status: Status,
+        tally: Sequence[tuple[str, str, str, int]],
+        quarantine: Sequence[ReasonCount],
+        journal: int,
+    ) -> None:
+        self._status, self._tally, self._quarantine, self._journal = status, tally, quarantine, journal
 
     def collect(self) -> Iterator[Metric]:
-        status = self._status
-        received = CounterMetricFamily("cadenza_records", "Records by what became of them", labels=["outcome"])
-        for outcome, n in status.received.items():
-            received.add_metric([outcome], n)
+        yield from self._records()
+        yield from self._standing()
+
+    def _records(self) -> Iterator[Metric]:
+        records = CounterMetricFamily(
+            "cadenza_records", "Records by what became of them when they came", labels=["source", "outcome", "reason"]
+        )
+        received = CounterMetricFamily("cadenza_records_received", "Records that came", labels=["source"])
+        counted: dict[tuple[str, str, str], int] = {}
+        reasons: dict[str, set[str]] = {}
+        for source, outcome, reason, n in self._tally:
+            if outcome == "received":
+                received.add_metric([source], n)
+            elif outcome in _OUTCOMES:
+                known = reasons.setdefault(outcome, set())
+                if reason in known or len(known) < MOST_REASONS:
+                    known.add(reason)
+                else:
+                    reason = "other"
+                key = (source, _OUTCOMES[outcome], reason)
+                counted[key] = counted.get(key, 0) + n
+        for key, n in counted.items():
+            records.add_metric(list(key), n)
         yield received
+        yield records
+        resting = GaugeMetricFamily("cadenza_quarantine_records", "Refused records", labels=["source", "state"])
+        standing: dict[tuple[str, str], int] = {}
+        for c in self._quarantine:
+            for state, n in (("resting", c.resting), ("dropped", c.dropped), ("replayed", c.replayed)):
+                standing[c.source, state] = standing.get((c.source, state), 0) + n
+        for (source, state), n in standing.items():
+            resting.add_metric([source, state], n)
+        yield resting
+
+    def _standing(self) -> Iterator[Metric]:
+        status = self._status
         outbox = GaugeMetricFamily("cadenza_outbox_messages", "Messages by where they stand", labels=["state"])
         for state, n in status.outbox.items():
             outbox.add_metric([state], n)
         yield outbox
         yield GaugeMetricFamily("cadenza_log_records", "Records in the log", value=status.log_records)
+        yield GaugeMetricFamily(
+            "cadenza_journal_bytes", "Bytes accepted that are not in the log yet", value=self._journal
+        )
         yield GaugeMetricFamily(
             "cadenza_behind_records", "Records of the log that no tick has decided", value=status.behind
         )

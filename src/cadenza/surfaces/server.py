@@ -8,12 +8,11 @@ was accepted is durable, the tick under way ends, calls under way end.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,25 +22,32 @@ import msgspec
 import uvicorn
 
 from cadenza.clock import iso
-from cadenza.errors import CadenzaError, OperatingError
+from cadenza.errors import OperatingError
 from cadenza.surfaces.api import LOOPBACK, api_app
 from cadenza.surfaces.collect_http import App, Receive, Scope, Send, collect_app
 from cadenza.surfaces.collect_protocol import Front
 from cadenza.surfaces.collect_routes import owns
+from cadenza.surfaces.logs import Trouble, event
 from cadenza.surfaces.mailbox_routes import mailbox_routes
 from cadenza.workspace import (
+    STATE,
     Deliverer,
     ServerInfo,
+    TickReport,
     Workspace,
     announce_server,
     find_server,
     withdraw_server,
 )  # fmt: skip
 
+_log = logging.getLogger("cadenza.server")
+
 MIN_INTERVAL_S = 0.1
 """Seconds between two live ticks at least, so that what comes together is decided together."""
 SEQUENCE_S = 0.01
 """Seconds between two looks into the collectors' journals when the last one found nothing."""
+SLOW_S = 1.0
+"""A tick that takes longer is worth a line in the log."""
 LONGEST_PAUSE_S = 30.0
 """After trouble the tick waits twice as long each time, at most this."""
 LOOK_S = 60.0
@@ -64,7 +70,7 @@ class Server:
     def __init__(self, workspace: Workspace, settings: Settings) -> None:
         self._workspace, self._settings = workspace, settings
         self._stopping = threading.Event()
-        self._trouble: str | None = None
+        self._trouble = Trouble(_log, workspace.folder / STATE / "trouble.txt")
         self._deliverer: Deliverer | None = None
         self._ticking = threading.Thread(target=self._tick_loop, name="tick")
         self._caring = threading.Thread(target=self._care_loop, name="care")
@@ -83,10 +89,12 @@ class Server:
             url=url, pid=os.getpid(), started_at=iso(self._workspace.clock.now()), token=self._settings.token
         )
         announce_server(self._workspace.folder, info)
+        event(_log, logging.INFO, "started", url=url, pid=info.pid)
         try:
             self._serve(listening, lambda: ready(url))
         finally:
             withdraw_server(self._workspace.folder)
+            event(_log, logging.INFO, "stopped")
 
     def readiness(self) -> str | None:
         """Why the server is not ready, or None."""
@@ -94,8 +102,11 @@ class Server:
             return "The server is stopping."
         if not self._ticking.is_alive():
             return "The tick is not running."
-        delivery = self._deliverer.trouble if self._deliverer is not None else "Delivery is not running."
-        return self._trouble or delivery
+        if self._deliverer is None:
+            return "Delivery is not running."
+        return self._trouble.says() or (
+            "Delivery cannot use the ledger; 'cadenza doctor' looks why." if self._deliverer.trouble else None
+        )
 
     # --- the three loops --------------------------------------------------------------------------------
 
@@ -129,15 +140,19 @@ class Server:
 
     def _sequence_loop(self) -> None:
         """Move what collectors accept into the log, also those that run as processes of their own."""
-        pause = SEQUENCE_S
+        clock, pause = self._workspace.clock, SEQUENCE_S
         while not self._stopping.is_set():
+            began = clock.monotonic()
             try:
                 moved = self._workspace.sequencer.catch_up()
-                pause = SEQUENCE_S
-            except CadenzaError as error:
-                pause = self._in_trouble(str(error), max(pause, MIN_INTERVAL_S), "log")
+            except Exception as error:
+                pause = self._in_trouble("log", error, max(pause, MIN_INTERVAL_S))
                 continue
-            if not moved:
+            self._trouble.ends("log")
+            pause = SEQUENCE_S
+            if moved:
+                self._workspace.measures.sequenced(clock.monotonic() - began)
+            else:
                 self._stopping.wait(pause)
 
     def _tick_loop(self) -> None:
@@ -146,35 +161,40 @@ class Server:
             began = clock.monotonic()
             try:
                 report = self._workspace.tick()
-                self._trouble, pause = None, MIN_INTERVAL_S
-            except CadenzaError as error:
-                pause = self._in_trouble(str(error), pause)
-                continue
             except Exception as error:
-                traceback.print_exception(error, file=sys.stderr)
-                pause = self._in_trouble(f"{type(error).__name__}: {error}", pause)
+                pause = self._in_trouble("tick", error, pause)
                 continue
-            if report is not None and self._deliverer is not None:
-                self._deliverer.wake()
+            self._trouble.ends("tick")
+            pause, took = MIN_INTERVAL_S, clock.monotonic() - began
+            if report is not None:
+                self._ticked(report, took)
             if report is None or not report.more:
-                self._stopping.wait(max(0.0, MIN_INTERVAL_S - (clock.monotonic() - began)))
+                self._stopping.wait(max(0.0, MIN_INTERVAL_S - took))
 
     def _care_loop(self) -> None:
-        """Archive and forget as declared, once a day. Trouble there stops nothing else."""
-        upkeep, said = self._workspace.care.upkeep(), ""
+        """Archive and forget as declared, once a day. Trouble there stops nothing else, and readiness does not mind it."""
+        upkeep, trouble = self._workspace.care.upkeep(), Trouble(_log, self._trouble.file)
         while not self._stopping.wait(LOOK_S):
             try:
                 upkeep.step()
-                said = ""
             except Exception as error:
-                if said != (said := f"care: {error}"):
-                    print(said, file=sys.stderr, flush=True)
+                trouble.begins("care", error)
+                continue
+            trouble.ends("care")
 
-    def _in_trouble(self, what: str, pause: float, who: str = "tick") -> float:
+    def _ticked(self, report: TickReport, seconds: float) -> None:
+        self._workspace.measures.ticked(report, seconds)
+        if self._deliverer is not None:
+            self._deliverer.wake()
+        if seconds > SLOW_S:
+            event(
+                _log, logging.INFO, "slow tick", seconds=round(seconds, 3), records=report.records, waves=report.waves
+            )
+
+    def _in_trouble(self, loop: str, error: Exception, pause: float) -> float:
         """Say it once, wait, and give the next wait. Collection goes on: its journal keeps everything."""
-        if self._trouble != what:
-            print(f"{who}: {what}", file=sys.stderr, flush=True)
-        self._trouble = what
+        self._trouble.begins(loop, error)
+        self._workspace.measures.failed(loop)
         self._stopping.wait(pause)
         return min(pause * 2, LONGEST_PAUSE_S)
 
@@ -243,7 +263,7 @@ class Http(uvicorn.Server):
 
     def __init__(self, app: Any, http: Any, ready: Callable[[], None]) -> None:
         super().__init__(uvicorn.Config(
-            app, loop="uvloop", http=http, ws="none", lifespan="off", access_log=False, log_level="warning",
+            app, loop="uvloop", http=http, ws="none", lifespan="off", access_log=False, log_config=None,
             server_header=False, date_header=False, timeout_graceful_shutdown=10,
         ))  # fmt: skip
         self._ready = ready
