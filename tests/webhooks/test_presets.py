@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from cadenza.clock import from_micros
+from cadenza.definitions.kinds import Webhook, WebhookRecord
 from cadenza.definitions.presets import preset, preset_names, with_preset
 from tests.webhooks.kit import URL, hooks, signed
 
@@ -91,3 +92,28 @@ def test_every_preset_has_examples_and_every_record_one():
 def test_filling_in_twice_changes_nothing(name):
     once = with_preset(preset(name))
     assert with_preset(once) == once
+
+
+def test_a_definition_overrides_its_preset_key_by_key():
+    base = preset("stripe_invoices")
+    mine = with_preset(Webhook(
+        preset="stripe_invoices", secrets=("env:S",), window_s=60, ignore=("plan.*",), without=("charge_refunded",),
+        records=(
+            WebhookRecord(name="invoice_paid", event="Order Completed", properties={"revenue": "0", "extra": "id"}),
+            WebhookRecord(name="own", call="identify", topics=("customer.created",), anonymous_id="data.object.id"),
+        ),
+    ))  # fmt: skip
+    assert (mine.scheme, mine.topic, mine.window_s) == ("stripe", "type", 60)
+    assert mine.ignore == ("plan.*", *base.ignore)
+    assert [record.name for record in mine.records] == ["invoice_paid", "invoice_payment_failed", "own"]
+    paid, theirs = mine.records[0], base.records[0]
+    assert (paid.event, paid.topics, paid.user_id, paid.traits) == (
+        "Order Completed", theirs.topics, theirs.user_id, theirs.traits,
+    )  # fmt: skip
+    assert paid.properties == {**theirs.properties, "revenue": "0", "extra": "id"}
+
+
+def test_an_unknown_preset_is_left_for_the_checks():
+    assert with_preset(Webhook(preset="shopify")) == Webhook(preset="shopify")
+    with pytest.raises(KeyError):
+        preset("shopify")
