@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import bench.__main__ as everything
-from bench import collect, dbos_peer, live, wave, webhooks, year
+from bench import collect, dbos_peer, live, take_in, wave, webhooks, year
 from bench.figures import Figure, number, percentile, table
 from bench.shop import FIRST_PID, NOON, WRITTEN, Written, fill, happens, later, make_project
 from bench.ticking import Bench
@@ -127,9 +127,17 @@ def test_dbos_beside_cadenza() -> None:
 
 
 def test_collect() -> None:
-    found = collect.figures(Namespace(small=True, only="cadenza", connections=4))
-    assert [f.aim for f in found] == [8_000, 150_000]
-    assert all(f.value > 0 and ", 0 duplicates" in f.note for f in found)
+    found = collect.figures(Namespace(small=True, only="collector", connections=4))
+    assert [f.aim for f in found] == [15_000, 25, 300_000, 25]
+    assert all(f.value > 0 for f in found)
+    mixed = collect.measure("cadenza", 1, 0.5, 4)
+    assert mixed["stored"] >= mixed["single"]["events"] + mixed["batch"]["events"]
+
+
+def test_take_in() -> None:
+    decoded, *moved = take_in.figures(Namespace(small=True))
+    assert decoded.value > 0
+    assert [figure.ratio_aim for figure in moved] == [1.25, 1.25]
 
 
 def test_every_benchmark_is_in_the_list() -> None:
