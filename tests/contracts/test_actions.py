@@ -191,6 +191,16 @@ def test_a_single_rejected_call_is_told_so_and_only_counted(tmp_path: Any) -> No
         assert (counts.received, counts.rejected, counts.stored, counts.quarantined) == (2, 2, 0, 0)
 
 
+def test_a_single_undeclared_event_that_is_rejected_is_told_so(tmp_path: Any) -> None:
+    with site(tmp_path, Project(undeclared_events="reject")) as web:
+        answer = web.send("/v1/track", track())
+        assert (answer.status, answer.json) == (
+            400,
+            {"code": "contract", "message": "No contract speaks of the event 'E'."},
+        )
+        assert web.stored() == [] and web.log.stored_counts().rejected == 1
+
+
 def test_in_a_batch_the_rest_is_stored(tmp_path: Any) -> None:
     with site(tmp_path, REJECTING) as web:
         calls = [track(a=1) | {"messageId": "1"}, track() | {"messageId": "2"}, track(a="x") | {"messageId": "3"}]

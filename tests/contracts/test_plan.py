@@ -5,18 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from cadenza.clock import VirtualClock, to_micros
 from cadenza.ledger.log import SqliteLog
 from cadenza.ports.ledger import NewRecord
 from cadenza.runtime.contract_impact import RECENT_US, BreakingContract, recent_records
-from cadenza.runtime.wire import decode
 from cadenza.surfaces.plan_text import render_plan
 from cadenza.surfaces.terminal import Terminal
 from cadenza.workspace import Plan, Workspace
-from tests.contracts.kit import track, written
+from tests.contracts.kit import prepare, track, written
 
 NOW = datetime(2026, 11, 22, 12)
 OLD = """contract: E
@@ -33,13 +31,12 @@ def workspace(tmp_path: Path):
     """A project in force, and ten records under its contract: a is 0 to 9, b is there in the last."""
     with Workspace.open(written(tmp_path, OLD, segments__s=SEGMENT), VirtualClock(NOW)) as opened:
         opened.apply()
-        collector = opened.collector()
         opened.run()
         calls = [track(a=n, **({"c": 1} if n == 9 else {})) | {"messageId": f"m{n}"} for n in range(10)]
         calls.append(track(a=1) | {"event": "Other", "messageId": "o"})
-        raw = msgspec.json.encode({"batch": calls})
-        collector.submit(collector.prepare(decode(raw, batch=True), "web")).result(30)
-        collector.close()
+        log = SqliteLog.open(tmp_path / ".cadenza" / "log.db")
+        log.write([prepare(opened.deployed(), *calls).batch], (), to_micros(NOW))
+        log.close()
         opened.run()
         yield opened
 

@@ -290,7 +290,7 @@ def _below(path: str, name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
+    text = msgspec.json.encode(_plain_numbers(value)).decode()
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -32,7 +32,10 @@ class Screen:
         project = self._project()
         if project is not self._known:
             # The word as a value anywhere in a contract: the rare false alarm only costs time.
-            self._known, self._rejects = project, b'"reject"' in msgspec.json.encode(project.contracts)
+            self._known = project
+            self._rejects = (
+                b'"reject"' in msgspec.json.encode(project.contracts) or project.undeclared_events == "reject"
+            )
         if not self._rejects or not received.call_type:
             return None
         rejected = self._normaliser.prepare(decode(received), source, received_at).rejected
