@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from cadenza.definitions.kinds import Contract, Property
 from cadenza.definitions.project import Project
 from cadenza.errors import LedgerError, OperatingError
 from cadenza.runtime.collect import MAX_BODY, Overloaded
+from cadenza.surfaces.collect_asked import declared_script
 from cadenza.surfaces.collect_http import collect_app
 from cadenza.surfaces.collect_routes import ROUTES
 from tests.collect.asgi import KEY, site
@@ -373,3 +375,8 @@ def test_a_single_call_that_its_contract_rejects_is_told_so_and_a_batch_goes_on(
         assert opened.send("/v1/batch", batch).status == 200
         counts = opened.log.stored_counts()
         assert (counts.received, counts.stored, counts.rejected) == (4, 2, 2)
+
+
+def test_the_script_is_named_in_the_environment():
+    assert declared_script({}) is None
+    assert declared_script({"CADENZA_ANALYTICS_JS": "a/standalone.js"}) == Path("a/standalone.js")

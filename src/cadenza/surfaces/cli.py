@@ -23,6 +23,7 @@ from cadenza.ids import random_id
 from cadenza.surfaces import cli_care, cli_collect, cli_contracts, cli_operate, cli_webhooks
 from cadenza.surfaces import demo as demo_project
 from cadenza.surfaces.cli_quarantine import quarantine_app
+from cadenza.surfaces.collect_asked import declared_script
 from cadenza.surfaces.explain_text import render_explanation
 from cadenza.surfaces.logs import Format, set_up
 from cadenza.surfaces.on_project import HERE, OnProject, alone, instant, using
@@ -36,7 +37,6 @@ from cadenza.surfaces.terminal import Terminal
 from cadenza.workspace import OutboxState, Plan, RebuildReport, TickReport, Workspace, find_server
 
 TOKEN_VARIABLE = "CADENZA_API_TOKEN"
-SCRIPT_VARIABLE = "CADENZA_ANALYTICS_JS"
 PORT = 8400
 
 app = App(
@@ -238,9 +238,8 @@ def run(*, host: str = "127.0.0.1", port: int = PORT, log: Format = "text", on: 
 
 
 def _serve(workspace: Workspace, terminal: Terminal, host: str, port: int, ready: Callable[[str], None]) -> None:
-    script = os.environ.get(SCRIPT_VARIABLE)
     token = os.environ.get(TOKEN_VARIABLE) or None
-    server = Server(workspace, Settings(host=host, port=port, token=token, script=Path(script) if script else None))
+    server = Server(workspace, Settings(host=host, port=port, token=token, script=declared_script(os.environ)))
     server.run(ready)
     terminal.say("Stopped; everything accepted is in the log.")
 

@@ -17,8 +17,9 @@ from cadenza.surfaces.collect_routes import Found
 
 _JSON, _SCRIPT = b"application/json", b"text/javascript; charset=utf-8"
 _BUNDLE = re.compile(r"[\w.-]+\.js")
+SCRIPT_VARIABLE = "CADENZA_ANALYTICS_JS"
 _REMEDY = (
-    "Install the npm package @segment/analytics-next and set CADENZA_ANALYTICS_JS to its dist/umd/standalone.js before "
+    f"Install the npm package @segment/analytics-next and set {SCRIPT_VARIABLE} to its dist/umd/standalone.js before "
     "the server starts."
 )
 
@@ -36,6 +37,12 @@ class NotServed(Exception):
     def __init__(self, code: str, message: str) -> None:
         self.code = code
         super().__init__(message)
+
+
+def declared_script(environment: Mapping[str, str]) -> Path | None:
+    """The file that ``CADENZA_ANALYTICS_JS`` names, for the HTML snippet; None when it is not set."""
+    named = environment.get(SCRIPT_VARIABLE)
+    return Path(named) if named else None
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):

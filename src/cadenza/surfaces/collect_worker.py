@@ -20,6 +20,7 @@ import msgspec
 
 from cadenza.clock import Clock
 from cadenza.errors import OperatingError
+from cadenza.surfaces.collect_asked import declared_script
 from cadenza.surfaces.collect_http import CollectApp, Receive, Scope, Send, collect_app
 from cadenza.surfaces.collect_protocol import Front
 from cadenza.surfaces.logs import set_up
@@ -170,7 +171,8 @@ def work(folder: Path, name: str, listening: socket.socket, ready: Callable[[], 
     with Workspace.open(folder) as workspace:
         workspace.write_keys()
         collector = workspace.collector(name)
-        collect = collect_app(collector, workspace.write_keys, screen=workspace.screen, webhooks=workspace.webhooks)
+        script = declared_script(os.environ)
+        collect = collect_app(collector, workspace.write_keys, script, workspace.screen, workspace.webhooks)
         front = Front(collect, collector)
         Http(_Checked(collect, collector.trouble), front.protocol(), ready).run_on(listening)
         collector.close()
