@@ -146,9 +146,11 @@ class ContractChecker:
             errors = list(islice(schema.iter_errors(fields), _MOST_ERRORS))
         except ValueError:  # the validator's own limit, far above what collection lets pass
             errors = []
-        mistyped = {tuple(error.instance_path) for error in errors if error.kind.name == "type"}
+        mistyped: set[tuple[Any, ...]] = set()
+        if len(errors) > 1:
+            mistyped = {tuple(error.instance_path) for error in errors if error.kind.name == "type"}
         for error in errors:
-            if error.kind.name != "type" and tuple(error.instance_path) in mistyped:
+            if mistyped and error.kind.name != "type" and tuple(error.instance_path) in mistyped:
                 continue  # what else is wrong with it follows from the type
             for violation in _violations(contract, self._fields[name], error, fields):
                 found.setdefault((violation.property, violation.rule), violation)
