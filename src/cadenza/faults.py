@@ -18,6 +18,7 @@ FAULT_POINTS = frozenset({
     "sequence.before_write", "sequence.after_write",
     "log.before_commit", "log.after_commit",
     "archive.written", "archive.named", "archive.listed", "archive.dropping", "retention.written", "retention.listed",
+    "snapshot.copied", "restore.copied",
     "tick.before_land", "tick.mid_wave", "tick.before_commit", "tick.after_commit",
     "publish.before", "publish.between_pages", "publish.after",
     "deliver.after_claim", "deliver.before_call", "deliver.after_call", "deliver.before_report",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from cadenza.errors import LedgerError
 from cadenza.faults import FAULT_POINTS, VARIABLE
 from cadenza.ledger.log import SqliteLog
+from cadenza.ledger.outbox import SqliteOutbox
+from cadenza.ledger.snapshot import read_manifest
 from cadenza.ports.ledger import NewRecord, Record
 from cadenza.store.parquet import ParquetFiles
 from tests.durability.child import NOW
@@ -20,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 KILLS = {
     "archive.written": ("archive", (1, 3)), "archive.named": ("archive", (1, 2)), "archive.listed": ("archive", (1, 2)),
     "archive.dropping": ("archive", (1, 2, 4)),
+    "snapshot.copied": ("snapshot", (1,)), "restore.copied": ("restore", (1, 1)),
     "retention.written": ("forget", (1, 2)), "retention.listed": ("forget", (1, 1)),
 }  # fmt: skip
 """Fault point -> what is done, and at which of its passages each life ends; the life after the last one is spared."""
@@ -93,6 +98,22 @@ def test_killed_while_deleting(point: str, tmp_path: Path) -> None:
     assert {a.status for a in log.append([new(n) for n in range(200, 500)], NOW + 10**9)} == {"duplicate"}
     log.close()
     files.close()
+
+
+def test_killed_while_taking_a_snapshot_or_restoring(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    before = fill(state)
+    SqliteOutbox.open(state / "outbox.db").close()
+    assert life(state, "snapshot", "snapshot.copied:1:kill") == -signal.SIGKILL
+    with pytest.raises(LedgerError, match="no whole snapshot"):
+        read_manifest(tmp_path / "snap")
+    assert life(state, "snapshot", None) == 0
+    shutil.rmtree(state)
+    for _ in KILLS["restore.copied"][1]:
+        assert life(state, "restore", "restore.copied:1:kill") == -signal.SIGKILL
+        assert not state.exists(), "all of it or nothing"
+    assert life(state, "restore", None) == 0
+    assert read(state) == before
 
 
 def read(folder: Path) -> list[Record]:

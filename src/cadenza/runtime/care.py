@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import msgspec
 
@@ -20,7 +21,9 @@ from cadenza.ledger.archiving import archive
 from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import SqliteOutbox
 from cadenza.ledger.retention import forget_ids, forget_records
+from cadenza.ledger.snapshot import Snapshot
 from cadenza.ports.archive import ArchiveFiles
+from cadenza.runtime.snapshots import take
 
 ARCHIVE_AFTER_S = 30 * 86400
 """What ``cadenza archive`` takes where nothing is declared."""
@@ -60,6 +63,10 @@ class Care:
             why = f"older than {duration_text(keeping.keep_s)}"
             deleted = forget_records(self._log, self._files, _ago(now, keeping.keep_s), now, why)
         return Maintained(archived=archived, deleted=deleted, ids_dropped=dropped, log_bytes=self._log.size())
+
+    def snapshot(self, target: Path) -> Snapshot:
+        """Copy everything into a new folder, consistently. Raises LedgerError, OperatingError."""
+        return take(self._log.path.parent, target, self._clock)
 
     def upkeep(self) -> Upkeep:
         """The daily round of a server."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cyclopts import App
 
-from cadenza.clock import from_micros, iso
+from cadenza.clock import SystemClock, from_micros, iso
 from cadenza.runtime.care import keeping
-from cadenza.surfaces.on_project import HERE, OnProject, using
+from cadenza.runtime.snapshots import restore as restore_snapshot
+from cadenza.surfaces.on_project import HERE, Flag, OnProject, using
 from cadenza.surfaces.problem import EXIT_OK
+from cadenza.surfaces.progress import Display, on_tick
+from cadenza.surfaces.terminal import Terminal
 
 
 def archive(*, older_than: str | None = None, keep: str | None = None, on: OnProject = HERE) -> int:
@@ -39,6 +44,53 @@ def archive(*, older_than: str | None = None, keep: str | None = None, on: OnPro
     return EXIT_OK
 
 
+def snapshot(target: Path, /, *, on: OnProject = HERE) -> int:
+    """Copy log, archive, outbox and, where no server holds it, the store into a new folder. May run beside the server.
+
+    Parameters
+    ----------
+    target
+        A new or empty folder, better on another disk.
+    """
+    with using(on) as (workspace, terminal, _):
+        taken = workspace.care.snapshot(target)
+        if on.json:
+            terminal.answer(taken)
+        with_store = "with the store" if taken.with_store else "without the store, which is made anew from the log"
+        terminal.say(
+            f"Snapshot of {taken.head:,} records, {len(taken.files)} files, {with_store}: {target}", style="green"
+        )
+    return EXIT_OK
+
+
+def restore(source: Path, /, *, send_waiting: Flag = False, on: OnProject = HERE) -> int:
+    """Put a snapshot into a project folder that has no state yet.
+
+    Messages that waited when it was taken may have been sent since. They become ambiguous, for a person to decide.
+
+    Parameters
+    ----------
+    source
+        The folder that 'cadenza snapshot' wrote.
+    send_waiting
+        Send what waited: nothing was sent after the snapshot was taken.
+    """
+    terminal = Terminal(on.json)
+    display = Display(terminal.err, SystemClock(), quiet=on.json)
+    with display.task("Restoring", None) as move:
+        done = restore_snapshot(source, on.project, send_waiting, on_tick(move))
+    if on.json:
+        terminal.answer(done)
+    terminal.say(
+        f"Restored {done.snapshot.head:,} records as of {iso(from_micros(done.snapshot.taken_at))}.", style="green"
+    )
+    if done.held:
+        terminal.say(f"{done.held:,} messages waited then and are ambiguous now.", style="yellow")
+    return EXIT_OK
+
+
 def add_to(app: App) -> None:
     """Give the command line these commands."""
     app.command(archive)
+    app.command(snapshot)
+    app.command(restore)
