@@ -80,6 +80,10 @@ class StoreError(OperatingError):
     """The analytical store cannot be opened or written; it can be rebuilt from the log."""
 
 
+class StoreInUse(StoreError):
+    """Another process holds the store; ask that one, or stop it."""
+
+
 def near_miss(name: str, known: Iterable[str]) -> str | None:
     """The remedy for an unknown name: the closest known one, or what there is.
 

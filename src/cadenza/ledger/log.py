@@ -29,6 +29,7 @@ from cadenza.ledger.quarantine import Quarantined, QuarantineTable, Readmission,
 from cadenza.ledger.seen import PARTS, SeenIndex, modulus_from
 from cadenza.ledger.seen import SCHEMA as SEEN_SCHEMA
 from cadenza.ledger.tally import Counts, Tallies, Tally
+from cadenza.ledger.witness import Witness, check_head
 from cadenza.ports.archive import ArchiveFiles
 from cadenza.ports.ledger import Appended, Batch, Head, NewRecord, Record, Refused
 
@@ -81,6 +82,12 @@ class SqliteLog:
         self._read_lock = threading.Lock()
         self._cache: OrderedDict[int, list[Record]] = OrderedDict()
         self._modulus = _modulus(connection)
+        self._witness = Witness(path)
+        try:
+            check_head(connection, self.archive, self._witness, path)
+        except BaseException:
+            self._witness.close()
+            raise
         self._index: SeenIndex | None = None
         self._known_next = 0
         self.tallies = Tallies(self.reading)
@@ -199,6 +206,7 @@ class SqliteLog:
             seen.forget(written_parts, next_offset - 1)
             seen.add(fresh.keys, next_offset)
             self._known_next = next_offset + len(fresh.keys)
+            self._witness.saw(self._known_next)
         return Written(stored=len(fresh.keys), first_offset=next_offset, verdicts=verdicts)
 
     def journals_read(self) -> dict[str, int]:
@@ -423,6 +431,7 @@ class SqliteLog:
         with self._lock, self._read_lock:
             self._reader.close()
             self._connection.close()
+            self._witness.close()
 
     def reading(self) -> _Reading:
         """The reading connection, for the parts of this room."""

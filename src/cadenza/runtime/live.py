@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from cadenza.clock import Clock, from_micros, to_micros
-from cadenza.errors import OperatingError
+from cadenza.errors import OperatingError, StoreError
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Log
 from cadenza.runtime.tick import Progress, Ticker, TickReport
@@ -20,6 +20,11 @@ class Live:
     """One ticker against the clock. One thread uses it."""
 
     def __init__(self, ticker: Ticker, engine: Engine, log: Log, clock: Clock) -> None:
+        if ticker.consumed() > log.head().offset:
+            raise StoreError(
+                f"the store has decided records up to offset {ticker.consumed()}, but the log ends at {log.head().offset}.",
+                where="store.duckdb", remedy="If the log is the right one, 'cadenza rebuild' makes the store anew from it.",
+            )  # fmt: skip
         self._ticker, self._engine, self._log, self._clock = ticker, engine, log, clock
         self._more = True
         self._rehearsed = False

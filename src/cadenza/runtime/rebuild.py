@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cadenza.clock import SystemClock
-from cadenza.errors import LedgerError
+from cadenza.errors import LedgerError, StoreError, StoreInUse
 from cadenza.ledger.archive import Forgotten
 from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import SqliteOutbox
@@ -116,9 +116,17 @@ def _horizon(path: Path):
     """How far the present store is in time; None when there is none that opens."""
     if not path.exists():
         return None
-    engine = DuckEngine.open(path)
+    try:
+        engine = DuckEngine.open(path)
+    except StoreInUse:
+        raise
+    except StoreError:
+        # What is to be replaced need not open: live ticks will handle timers since the last record.
+        return None
     try:
         return engine.query("SELECT horizon FROM clock")[0][0]
+    except StoreError:
+        return None
     finally:
         engine.close()
 

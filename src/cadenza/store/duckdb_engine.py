@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from cadenza.errors import StoreError
+from cadenza.errors import StoreError, StoreInUse
 
 _SETTINGS = (
     # The defaults checkpoint inside every commit; the tick thread checkpoints between ticks instead.
@@ -174,7 +174,7 @@ def _packed(kind: str, values: Sequence[Any]) -> tuple[str, str | None]:
 def _opening_error(path: Path | None, error: duckdb.Error) -> StoreError:
     text = str(error)
     if "lock" in text.lower():
-        return StoreError(
+        return StoreInUse(
             "the store is in use by another process.", where=str(path),
             remedy="Use the running server's API (see .cadenza/server.json), or stop it first.",
         )  # fmt: skip
