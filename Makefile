@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format golden bench sim chaos docs lock clean
+.PHONY: help demo test test-fast lint format golden bench sim chaos fuzz docs lock clean
 
 help: ## list the targets
 	@echo "Cadenza. Usage: make TARGET [ARGS='...']"
@@ -49,6 +49,9 @@ sim: $(VENV)/test.ok ## long run of engine against reference model (SEEDS=first:
 
 chaos: $(VENV)/test.ok ## kill -9 of collectors and engine under load, ROUNDS times (CADENZA_CHAOS_SEED repeats one)
 	@CADENZA_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/chaos $(ARGS)
+
+fuzz: $(VENV)/test.ok ## ask the API anything, for long
+	@CADENZA_FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 docs: $(VENV)/run.ok ## write docs/reference and the table catalogue from the code
 	@$(BIN)/python docs/generate.py
