@@ -65,6 +65,10 @@ class _Taken(msgspec.Struct):
     more: bool = False
 
 
+_TYPED_BY_PATH = frozenset({"segment", "jitsu"})
+"""Dialects whose call has the type that its path names, whatever the body says."""
+
+
 class Sequencer:
     """Moves journal entries into one log. Safe to use from several threads; one process holds the log's engine."""
 
@@ -174,7 +178,9 @@ class Sequencer:
                 decoded = self._mapped(receipt, entry.body, rejected)
             else:
                 decoded = decode(receipt.received(entry.body))
-            prepared = self._normaliser.prepare(decoded, source, entry.received_at)
+            # The type that the path gave is kept with a call that is refused: a replay reads it again.
+            typed = receipt.call_type if receipt.dialect in _TYPED_BY_PATH else None
+            prepared = self._normaliser.prepare(decoded, source, entry.received_at, typed or None)
         except Malformed as error:
             refused.append(_unread(source, "malformed", str(error), entry.body))
             return
