@@ -380,3 +380,19 @@ def test_a_single_call_that_its_contract_rejects_is_told_so_and_a_batch_goes_on(
 def test_the_script_is_named_in_the_environment():
     assert declared_script({}) is None
     assert declared_script({"CADENZA_ANALYTICS_JS": "a/standalone.js"}) == Path("a/standalone.js")
+
+
+# --- hostile bodies ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deep", [b"[" * 100_000, b'{"a":' * 100_000, b"[" * 100_000 + b"]" * 100_000])
+@pytest.mark.parametrize(
+    "around", [b'{"batch":%s}', b'{"batch":[{"type":"track","event":"E","properties":%s}]}', b"%s"]
+)
+def test_a_hundred_thousand_levels_are_answered_at_once(web, deep, around):
+    status = web.send("/v1/batch", around % deep).status
+    assert status in (200, 400)
+    assert web.send("/v1/track", ONE).status == 200
+    assert len(web.stored()) == 1
+    counts = web.log.stored_counts()
+    assert counts.received == counts.stored + counts.quarantined + counts.rejected == 2
