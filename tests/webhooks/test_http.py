@@ -110,7 +110,7 @@ def test_the_query_is_ignored(hooked):
     [
         (b"", "webhook: not_json"), (b"not json", "webhook: not_json"), (b'{"id": ', "webhook: not_json"),
         (b'{"id": NaN}', "webhook: not_json"), (b'{"id": "\xff"}', "webhook: not_json"), (b'{"id": "\\ud800"}', "webhook: not_json"),
-        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "webhook: not_json"), (gzip.compress(b"{}"), "webhook: not_json"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "webhook: not_json"), (gzip.compress(b"{}", mtime=0), "webhook: not_json"),
         (b"\xef\xbb\xbf{}", "webhook: not_json"), (b"[]", "webhook: unmapped"), (b"7", "webhook: unmapped"), (b"null", "webhook: unmapped"),
         (b'{"type": "unheard of"}', "webhook: unmapped"), (b'{"type": ["thing"]}', "webhook: mapping topic"),
         (body_of(n="five"), "webhook: mapping happened.properties.n"), (body_of(at="yesterday"), "webhook: mapping happened.timestamp"),

@@ -285,4 +285,5 @@ class Http(uvicorn.Server):
             with suppress(KeyboardInterrupt):
                 self.run(sockets=[listening])
         finally:
+            gc.unfreeze()  # else the engine's objects outlive the interpreter, which complains
             signal.signal(signal.SIGTERM, held)
