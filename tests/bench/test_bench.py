@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import bench.__main__ as everything
-from bench import collect, dbos_peer, live, take_in, wave, webhooks, year
+from bench import collect, dbos_peer, live, rebuild, take_in, wave, webhooks, year
 from bench.figures import Figure, number, percentile, table
 from bench.shop import FIRST_PID, NOON, WRITTEN, Written, fill, happens, later, make_project
 from bench.ticking import Bench
@@ -138,6 +138,12 @@ def test_take_in() -> None:
     decoded, *moved = take_in.figures(Namespace(small=True))
     assert decoded.value > 0
     assert [figure.ratio_aim for figure in moved] == [1.25, 1.25]
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_rebuild(archived: bool) -> None:
+    [found] = rebuild.figures(Namespace(small=True, archived=archived))
+    assert found.value > 0 and found.ratio and found.ratio > 1
 
 
 def test_every_benchmark_is_in_the_list() -> None:

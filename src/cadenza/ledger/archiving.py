@@ -23,7 +23,7 @@ from cadenza.ledger.log import SqliteLog
 from cadenza.ports.archive import ArchiveFiles
 from cadenza.ports.ledger import Record
 
-MOST_RECORDS = 1_000_000
+MOST_RECORDS = 200_000
 MOST_BYTES = 128_000_000
 """A file holds at most so many records and bytes of bodies, for one block more or less."""
 _PAGE = 10_000
