@@ -25,6 +25,7 @@ from cadenza.runtime.sequence import Sequencer
 from cadenza.surfaces import collect_worker
 from cadenza.surfaces.collect_http import collect_app
 from cadenza.surfaces.collect_protocol import Front
+from cadenza.surfaces.server import LONGEST_YIELD_S, SEQUENCE_S, SWITCH_S
 
 KEY = "bench-key"
 CONTRACT = Contract(
@@ -98,9 +99,11 @@ def _run(app: Any, http: Any, listening: socket.socket) -> None:
 def _move(folder: Path, stopping: threading.Event) -> None:
     log = SqliteLog.open(folder / "log.db")
     sequencer = Sequencer(log, folder / "journal", SystemClock(), lambda: PROJECT)
+    sys.setswitchinterval(SWITCH_S)
     while not stopping.is_set():
-        if not sequencer.catch_up():
-            stopping.wait(0.01)
+        began = time.monotonic()
+        sequencer.catch_up(rounds=1)
+        stopping.wait(min(max(time.monotonic() - began, SEQUENCE_S), LONGEST_YIELD_S))
     sequencer.close()
     log.close()
 

@@ -228,6 +228,7 @@ class Workspace:
 
     def status(self) -> Status:
         """How far the log is decided, how many people there are, what waits."""
+        self._take_in()
         with self._reading() as engine:
             return status(engine, self._log, self.clock, self._outbox.counts(), asdict(self._log.stored_counts()))
 
@@ -254,6 +255,7 @@ class Workspace:
     @property
     def quarantine(self) -> Quarantine:
         """Refused records: what is there and why, and what may be done about them."""
+        self._take_in()
         return Quarantine(self._log, self.deployed, self.clock)
 
     def messages(
@@ -363,6 +365,11 @@ class Workspace:
         else:
             self._known = self._deployed_file.project() or self._known
         return self._known
+
+    def _take_in(self) -> None:
+        """In the engine's process: who was answered before they ask finds what they sent."""
+        if self._ticker is not None:
+            self.sequencer.catch_up()
 
     def _publish_project(self) -> None:
         project = self._last_known()

@@ -113,7 +113,7 @@ def test_bad_records_are_kept_and_listed(project: Path) -> None:
         found = server.get("/api/quarantine")[1]
         assert [entry["message_id"] for entry in found] == ["bad-1"]
         assert json.loads(found[0]["record"])["event"] == "Order Completed"
-        assert "bad-1" in cadenza("quarantine", cwd=project).out
+        assert "bad-1" in cadenza("quarantine", "list", cwd=project).out
         assert server.stop() == 0
 
 

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from cadenza.clock import VirtualClock, from_micros, to_micros
 from cadenza.definitions.project import Project
 from cadenza.errors import LedgerError
+from cadenza.ledger import journal
 from cadenza.ledger.journal import Entry, JournalWriter, journal_files
 from cadenza.ledger.log import SqliteLog
+from cadenza.runtime import sequence
 from cadenza.runtime.receipt import Receipt, write_receipt
 from cadenza.runtime.sequence import SequencedLog, Sequencer
 from tests.collect.asgi import NOW, RECEIVED
@@ -84,6 +86,19 @@ def test_what_is_received_after_the_round_began_waits_for_the_next(hall):
     hall.clock.advance_to(from_micros(RECEIVED + 6))
     assert hall.sequencer.catch_up() == 2
     assert hall.stored() == ["1", "2", "3"]
+
+
+def test_a_long_backlog_keeps_the_order_over_collectors_and_files(hall, monkeypatch):
+    """More than one round holds, unevenly spread, in several files of one collector."""
+    monkeypatch.setattr(journal, "ROTATE_BYTES", 700)
+    monkeypatch.setattr(sequence, "ROUND_BYTES", 300)
+    monkeypatch.setattr(sequence, "LEAST_BYTES", 100)
+    for n in range(60):
+        hall.write("a" if n % 5 else "b", entry(f"{n}", RECEIVED - 100 + n))
+    assert len(journal_files(hall.folder / "journal")) > 3
+    assert hall.sequencer.catch_up(rounds=1) < 60
+    hall.sequencer.catch_up()
+    assert hall.stored() == [f"{n}" for n in range(60)]
 
 
 def test_a_clock_that_was_set_back_holds_nothing_up(hall):
@@ -177,7 +192,10 @@ MOVES = st.lists(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=MOVES)
-def test_whatever_happens_each_entry_comes_once_and_no_answer_is_overtaken(tmp_path_factory, moves):
+def test_whatever_happens_each_entry_comes_once_and_no_answer_is_overtaken(tmp_path_factory, monkeypatch, moves):
+    monkeypatch.setattr(journal, "ROTATE_BYTES", 400)
+    monkeypatch.setattr(sequence, "ROUND_BYTES", 300)
+    monkeypatch.setattr(sequence, "LEAST_BYTES", 100)
     hall = Hall(tmp_path_factory.mktemp("hall"))
     written: list[str] = []
     try:

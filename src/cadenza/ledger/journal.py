@@ -309,6 +309,11 @@ def _take_lock(path: Path, what: str, remedy: str) -> int:
     return lock
 
 
+def writer_of(path: Path) -> str:
+    """The collector that wrote a file, by its name."""
+    return path.name.split("-", 2)[1]
+
+
 def journal_files(folder: Path) -> list[Path]:
     """The files of all collectors in ``folder``, those begun first first."""
     try:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ import msgspec
 from cadenza.clock import Clock, to_micros
 from cadenza.definitions.project import Project
 from cadenza.faults import fault
-from cadenza.ledger.journal import Damage, Entry, JournalFile, journal_files, lock_journals
+from cadenza.ledger.journal import Damage, Entry, JournalFile, journal_files, lock_journals, writer_of
 from cadenza.ports.ledger import Appended, Batch, Head, Log, NewRecord, Record, Refused
 from cadenza.runtime.collect import REJECTED
 from cadenza.runtime.dialects.registry import decode
@@ -36,7 +37,9 @@ from cadenza.runtime.webhooks import Rules
 from cadenza.runtime.wire import Decoded, Malformed
 
 ROUND_BYTES = 8 * 1024 * 1024
-"""About how much of each journal one transaction takes. More than the largest request, so that damage is passed."""
+"""About how much of the journals one transaction takes."""
+LEAST_BYTES = 5 * 1024 * 1024
+"""Of one journal at least: more than the largest request, so that damage is passed."""
 _CLOCK_SET_BACK = 1_000_000
 """µs: an entry that claims to be received later than this after now was stamped before the clock was set back."""
 _RECEIPTS = 4_096
@@ -53,6 +56,17 @@ class SequencedInto(Protocol):
     def journals_read(self) -> dict[str, int]: ...
 
     def forget_journals(self, files: Sequence[str]) -> None: ...
+
+
+class _FileRead(msgspec.Struct, frozen=True):
+    """One file's part of a round. ``more``: its collector has entries that were not read."""
+
+    file: JournalFile
+    entries: list[Entry]
+    damage: list[Damage]
+    through: int
+    ended: bool
+    more: bool
 
 
 class _Taken(msgspec.Struct):
@@ -83,9 +97,9 @@ class Sequencer:
         self._latest = 0
         self._held = -1
 
-    def catch_up(self) -> int:
-        """Move everything that was accepted before this call into the log; how many requests that were. Raises
-        LedgerError, also when another process does this; then what was not moved is still in the journals."""
+    def catch_up(self, rounds: int | None = None) -> int:
+        """Move everything that was accepted before this call into the log (at most ``rounds`` transactions of it); how many
+        requests that were. Raises LedgerError, also when another process does this; then what was not moved is still in the journals."""
         moved = 0
         with self._lock:
             until = to_micros(self._clock.now())
@@ -95,7 +109,8 @@ class Sequencer:
                     self._move(taken)
                     moved += len(taken.entries)
                 self._drop(taken.ended)
-                if not taken.more:
+                rounds = None if rounds is None else rounds - 1
+                if not taken.more or rounds == 0:
                     return moved
 
     def close(self) -> None:
@@ -112,40 +127,62 @@ class Sequencer:
     # --- one round --------------------------------------------------------------------------------
 
     def _take(self, until: int) -> _Taken:
+        """What the next transaction moves. Of each collector its oldest file is read, as far as one round goes; nothing is
+        taken that was received after the last entry read of a collector who has more: what that one still holds may
+        come before it."""
         taken = _Taken([], [], {}, [])
+        found = self._read_files(until)
+        behind = [read.entries[-1].received_at for read in found if read.more and read.entries]
+        horizon = min(behind, default=None)
+        for read in found:
+            self._take_file(read, horizon, taken)
+        taken.entries.sort(key=_received_at)
+        return taken
+
+    def _read_files(self, until: int) -> list[_FileRead]:
         paths = journal_files(self._folder)
         if not paths:
-            return taken
+            return []
         if self._held < 0:
             self._held = lock_journals(self._folder)
         if self._read is None:
             self._read = self._log.journals_read()
+        of_writer: dict[str, list[Path]] = {}
         for path in paths:
-            file = self._files.get(path.name)
-            if file is None:
-                file = self._files[path.name] = JournalFile(path)
-            self._take_file(file, until, taken)
-        taken.entries.sort(key=_received_at)
-        return taken
+            of_writer.setdefault(writer_of(path), []).append(path)
+        most = max(LEAST_BYTES, ROUND_BYTES // len(of_writer))
+        return [self._read_file(first, bool(later), until, most) for first, *later in of_writer.values()]
 
-    def _take_file(self, file: JournalFile, until: int, taken: _Taken) -> None:
+    def _read_file(self, path: Path, later: bool, until: int, most: int) -> _FileRead:
         assert self._read is not None
-        place = self._read.get(file.name, 0)
-        found = file.read(place, ROUND_BYTES)
-        entries, through = found.entries, found.through
+        file = self._files.get(path.name)
+        if file is None:
+            file = self._files[path.name] = JournalFile(path)
+        found = file.read(self._read.get(file.name, 0), most)
+        entries, through, ended = found.entries, found.through, found.ended
         late = next((i for i, entry in enumerate(entries) if until < entry.received_at < until + _CLOCK_SET_BACK), None)
         if late is not None and not found.damage:
-            # From here on it was received after this round began: the next round's.
-            through -= sum(map(JournalFile.bytes_of, entries[late:]))
-            entries = entries[:late]
+            # From here on it was received after this call: the next one's.
+            return _FileRead(file, entries[:late], found.damage, through - _bytes_of(entries[late:]), False, False)
+        more = later or (not ended and file.size() > through and (bool(entries) or bool(found.damage)))
+        return _FileRead(file, entries, found.damage, through, ended, more)
+
+    def _take_file(self, read: _FileRead, horizon: int | None, taken: _Taken) -> None:
+        assert self._read is not None
+        name, entries, through, ended = read.file.name, read.entries, read.through, read.ended
+        if horizon is not None and not read.damage:
+            kept = bisect_right(entries, horizon, key=_received_at)
+            if kept < len(entries):
+                through, ended = through - _bytes_of(entries[kept:]), False
+                entries = entries[:kept]
+                taken.more = True
         taken.entries += entries
-        taken.damage += found.damage
-        if through > place:
-            taken.through[file.name] = through
-        if late is None:
-            taken.more |= through > place and not found.ended and file.size() > through
-            if found.ended:
-                taken.ended.append(file.name)
+        taken.damage += read.damage
+        if through > self._read.get(name, 0):
+            taken.through[name] = through
+        if ended:
+            taken.ended.append(name)
+        taken.more |= read.more
 
     def _move(self, taken: _Taken) -> None:
         batches: list[Batch] = []
@@ -263,6 +300,10 @@ class SequencedLog:
 
 def _received_at(entry: Entry) -> int:
     return entry.received_at
+
+
+def _bytes_of(entries: Sequence[Entry]) -> int:
+    return sum(map(JournalFile.bytes_of, entries))
 
 
 def _damaged(one: Damage) -> Refused:

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -49,6 +50,9 @@ SEQUENCE_S = 0.01
 """Seconds between two looks into the collectors' journals when the last one found nothing."""
 SLOW_S = 1.0
 """A tick that takes longer is worth a line in the log."""
+LONGEST_YIELD_S = 0.05
+SWITCH_S = 0.001
+"""How long a thread may keep the interpreter from another that wants it. The default of 5 ms is a long time to an answer."""
 GC_OBJECTS = 20_000
 LONGEST_PAUSE_S = 30.0
 """After trouble the tick waits twice as long each time, at most this."""
@@ -146,16 +150,17 @@ class Server:
         while not self._stopping.is_set():
             began = clock.monotonic()
             try:
-                moved = self._workspace.sequencer.catch_up()
+                moved = self._workspace.sequencer.catch_up(rounds=1)
             except Exception as error:
                 pause = self._in_trouble("log", error, max(pause, MIN_INTERVAL_S))
                 continue
             self._trouble.ends("log")
             pause = SEQUENCE_S
+            took = clock.monotonic() - began
             if moved:
-                self._workspace.measures.sequenced(clock.monotonic() - began)
-            else:
-                self._stopping.wait(pause)
+                self._workspace.measures.sequenced(took)
+            # As long as it took: half of the interpreter is for those who collect, tick and answer meanwhile.
+            self._stopping.wait(min(max(took, SEQUENCE_S), LONGEST_YIELD_S))
 
     def _tick_loop(self) -> None:
         clock, pause = self._workspace.clock, MIN_INTERVAL_S
@@ -274,6 +279,7 @@ class Http(uvicorn.Server):
         await super().startup(sockets)
         # What is loaded by now stays: the collector of cycles need not look at it again, and what requests leave behind
         # has no cycles. With the default of 700 objects it would run thousands of times a second under load.
+        sys.setswitchinterval(SWITCH_S)
         gc.freeze()
         gc.set_threshold(GC_OBJECTS, 20, 50)
         self._ready()
