@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cadenza.clock import VirtualClock, from_micros, to_micros
@@ -190,6 +190,7 @@ MOVES = st.lists(
 )  # fmt: skip
 
 
+@example(moves=[("write", "b", 1), ("write", "b", 4), ("catch_up", "a", 1), ("write", "b", 1), ("write", "a", 1)])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=MOVES)
 def test_whatever_happens_each_entry_comes_once_and_no_answer_is_overtaken(tmp_path_factory, monkeypatch, moves):

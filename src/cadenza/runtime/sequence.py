@@ -17,7 +17,7 @@ import os
 import threading
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -151,7 +151,16 @@ class Sequencer:
         for path in paths:
             of_writer.setdefault(writer_of(path), []).append(path)
         most = max(LEAST_BYTES, ROUND_BYTES // len(of_writer))
-        return [self._read_file(first, bool(later), until, most) for first, *later in of_writer.values()]
+        return [read for own in of_writer.values() for read in self._read_oldest(own, until, most)]
+
+    def _read_oldest(self, paths: Sequence[Path], until: int, most: int) -> Iterator[_FileRead]:
+        """The oldest file of one collector, and the next where nothing is left in that one."""
+        for n, path in enumerate(paths, start=1):
+            read = self._read_file(path, n < len(paths), until, most)
+            done = read.ended and not read.entries and not read.damage
+            yield msgspec.structs.replace(read, more=False) if done else read
+            if not done:
+                return
 
     def _read_file(self, path: Path, later: bool, until: int, most: int) -> _FileRead:
         assert self._read is not None
