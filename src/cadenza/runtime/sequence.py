@@ -5,7 +5,8 @@ appended to the log with everything that was refused, in one transaction with ho
 crash anywhere moves every entry exactly once.
 
 **Order.** What one request was answered before another was received comes first, whichever collectors took them: a
-round takes only what was received before the round began, and sorts it by when it was received.
+round takes only what was received before it was asked for, sorts it by when it was received, and takes nothing that was
+received after what a collector with more to read was read up to.
 
 **Nothing overtakes an accepted record.** ``SequencedLog`` is the log for those who act on its head (the tick before it
 handles timers, delivery before it hands a message over): asking for the head first moves in whatever was accepted.

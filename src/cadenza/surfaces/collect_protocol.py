@@ -42,7 +42,7 @@ _SUCCESS = b'{"success":true}'
 class _Request:
     """A request of calls under way. Has what uvicorn asks of a request that runs (its ``RequestResponseCycle``)."""
 
-    __slots__ = ("body",  "disconnected", "found", "keep_alive", "message_event", "more_body", "response_complete", "waiting_for_100_continue")  # fmt: skip
+    __slots__ = ("body", "disconnected", "found", "keep_alive", "message_event", "more_body", "response_complete", "waiting_for_100_continue")  # fmt: skip
 
     def __init__(self, found: Found, keep_alive: bool) -> None:
         self.found, self.keep_alive = found, keep_alive
