@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from hypothesis import Phase, given, settings
 
-from cadenza.definitions import kinds, surface
+from cadenza.definitions import kinds, shapes, surface, surface_journey
+from cadenza.definitions.definition import Definition
 from cadenza.definitions.project import Project, decode, encode, version_of
 from tests.definitions.strategies import PROJECTS
 
@@ -24,15 +25,15 @@ def test_a_project_survives_encoding(project: Project) -> None:
     assert [version_of(d) for *_, d in again.named()] == [version_of(d) for *_, d in project.named()]
 
 
-def structs_of(shape: Any) -> Iterator[surface.Fields]:
+def structs_of(shape: Any) -> Iterator[shapes.Fields]:
     match shape:
-        case surface.Fields():
+        case shapes.Fields():
             yield shape
             for field in shape.fields:
                 yield from structs_of(field.shape)
-        case surface.ListOf(item, _, _) | surface.MapOf(item, _, _):
+        case shapes.ListOf(item, _, _) | shapes.MapOf(item, _, _):
             yield from structs_of(item)
-        case surface.Named(fields, _, _):
+        case shapes.Named(fields, _, _):
             yield from structs_of(fields)
 
 
@@ -40,9 +41,9 @@ EVERY = [
     fields
     for shape in (
         *(kind.body for kind in surface.SURFACE),
-        surface.WAIT_FOR,
-        surface.SPLIT,
-        surface.ARM,
+        surface_journey.WAIT_FOR,
+        surface_journey.SPLIT,
+        surface_journey.ARM,
         surface.PROJECT,
     )
     for fields in structs_of(shape)
@@ -51,7 +52,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize("fields", EVERY, ids=lambda fields: fields.struct.__name__)
-def test_every_attribute_of_a_definition_can_be_written_in_yaml(fields: surface.Fields) -> None:
+def test_every_attribute_of_a_definition_can_be_written_in_yaml(fields: shapes.Fields) -> None:
     spread = {"again", "again_after_s", "attempts", "backoff_s"}
     said = {field.target for field in fields.fields if field.target != "*"}
     if any(field.target == "*" for field in fields.fields):
@@ -60,7 +61,7 @@ def test_every_attribute_of_a_definition_can_be_written_in_yaml(fields: surface.
 
 
 @pytest.mark.parametrize("fields", EVERY, ids=lambda fields: fields.struct.__name__)
-def test_required_keys_are_the_fields_without_default(fields: surface.Fields) -> None:
+def test_required_keys_are_the_fields_without_default(fields: shapes.Fields) -> None:
     required = {f.name for f in msgspec.structs.fields(fields.struct) if f.required} - {"name"}
     assert {field.target for field in fields.fields if field.required} - {"name"} == required
 
@@ -70,7 +71,7 @@ def test_the_surface_knows_every_kind_and_every_step() -> None:
     steps = set(get_args(kinds.Step))
     every = {
         kind for kind in vars(kinds).values()
-        if isinstance(kind, type) and issubclass(kind, kinds._Definition) and kind is not kinds._Definition
+        if isinstance(kind, type) and issubclass(kind, Definition) and kind is not Definition
     }  # fmt: skip
     assert every - covered == steps - {kinds.WaitFor, kinds.Split}
-    assert set(surface.STEP_DOCS) == {step.__struct_config__.tag for step in steps}
+    assert set(surface_journey.STEP_DOCS) == {step.__struct_config__.tag for step in steps}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cadenza.definitions import surface
+from cadenza.definitions import surface, surface_journey
 from cadenza.definitions.expression import FUNCTIONS
 from cadenza.definitions.reference import reference
 
@@ -25,7 +25,7 @@ def test_every_key_function_and_step_is_in_it() -> None:
             assert field.doc
     for name in FUNCTIONS:
         assert f"| `{name}(" in text
-    for step in surface.STEP_DOCS:
+    for step in surface_journey.STEP_DOCS:
         assert f"| `{step}` |" in text
 
 

@@ -144,7 +144,7 @@ def test_schema_and_loader_refuse_the_same_mutants(where: str, kind: str, docume
 @settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="0123456789. %daysweekhourmint", max_size=14))
 def test_durations_and_shares_have_one_form(text: str) -> None:
-    for shape, pattern in ((surface.Duration(), shapes.DURATION), (surface.Share(), shapes.SHARE)):
+    for shape, pattern in ((shapes.Duration(), shapes.DURATION), (shapes.Share(), shapes.SHARE)):
         problems: list[Any] = []
         Decoder("f", problems, lambda name, line: None)._decode(shape, Scalar(text, False, 1), "p", "x")
         if not problems:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from cadenza.definitions import kinds, shapes, surface
+from cadenza.definitions import kinds, shapes, surface_journey
 from cadenza.definitions.expression import Expr, Lit, duration_seconds, parse, parse_where
 from cadenza.definitions.project import Location
 from cadenza.definitions.yaml_tree import Entry, Listing, Mapping, Scalar, Tree
@@ -23,7 +23,7 @@ HOLE = Lit(None, "boolean")
 
 LONGEST_BODY = 200_000
 LONGEST_DURATION_S = 10 * 366 * 86400
-_STEPS = tuple(surface.STEP_DOCS)
+_STEPS = tuple(surface_journey.STEP_DOCS)
 
 
 def short(text: str) -> str:
@@ -63,7 +63,7 @@ class Decoder:
 
     # --- maps with known keys ------------------------------------------------------------------
 
-    def fields(self, fields: surface.Fields, tree: Mapping, path: str) -> dict[str, Any]:
+    def fields(self, fields: shapes.Fields, tree: Mapping, path: str) -> dict[str, Any]:
         """The attributes of a struct from a map; problems for unknown and missing keys."""
         known = {field.key: field for field in fields.fields}
         values: dict[str, Any] = {}
@@ -89,19 +89,19 @@ class Decoder:
     def _stand_in(self, shape: Any) -> Any:
         """A value that later checks pass over."""
         match shape:
-            case surface.Expression():
+            case shapes.Expression():
                 return HOLE
-            case surface.Text() | surface.Body():
+            case shapes.Text() | shapes.Body():
                 return ""
-            case surface.Whole() | surface.Duration() | surface.Share() | surface.Number():
+            case shapes.Whole() | shapes.Duration() | shapes.Share() | shapes.Number():
                 return 0
-            case surface.Truth():
+            case shapes.Truth():
                 return False
-            case surface.ListOf() | surface.Steps() | surface.Named():
+            case shapes.ListOf() | shapes.Steps() | shapes.Named():
                 return ()
-            case surface.MapOf() | surface.Again() | surface.JsonSchema():
+            case shapes.MapOf() | shapes.Again() | shapes.JsonSchema():
                 return {}
-            case surface.Fields(struct, fields):
+            case shapes.Fields(struct, fields):
                 values = {field.target: self._stand_in(field.shape) for field in fields if field.required}
                 return struct(**values) if struct else values
         return None
@@ -111,25 +111,25 @@ class Decoder:
     def _decode(self, shape: Any, tree: Tree, path: str, label: str) -> Any:
         """The value of a shape; a problem and a stand-in where the tree does not fit."""
         match shape:
-            case surface.Text():
+            case shapes.Text():
                 return self.text(shape, tree, label)
-            case surface.Expression():
+            case shapes.Expression():
                 return self._expression(shape, tree, label)
-            case surface.Duration() | surface.Share() | surface.Whole() | surface.Number() | surface.Truth():
+            case shapes.Duration() | shapes.Share() | shapes.Whole() | shapes.Number() | shapes.Truth():
                 return self._quantity(shape, tree, label)
-            case surface.Choice(options):
+            case shapes.Choice(options):
                 return self._choice(options, tree, label)
-            case surface.Literal_():
+            case shapes.Literal_():
                 return self._literal(tree, label)
-            case surface.Body():
+            case shapes.Body():
                 return self._body(tree, path, label)
-            case surface.Again():
+            case shapes.Again():
                 return self._again(tree, path, label)
-            case surface.JsonSchema():
+            case shapes.JsonSchema():
                 return self._json_schema(tree, path, label)
-            case surface.ListOf():
+            case shapes.ListOf():
                 return self._list(shape, tree, path, label)
-            case surface.MapOf() | surface.Named() | surface.Fields():
+            case shapes.MapOf() | shapes.Named() | shapes.Fields():
                 return self._map(shape, tree, path, label)
             case _:
                 return self._steps(shape.least, tree, path, label)
@@ -140,7 +140,7 @@ class Decoder:
             got = "nothing" if tree.value is None else f"'{short(tree.text)}'"
         self.problem(f"{label} must be {wanted}, not {got}.", tree.line, remedy)
 
-    def text(self, shape: surface.Text, tree: Tree, label: str) -> Any:
+    def text(self, shape: shapes.Text, tree: Tree, label: str) -> Any:
         if isinstance(tree, Scalar) and shape.nullable and tree.value is None:
             return None
         if not isinstance(tree, Scalar) or tree.value is None:
@@ -155,7 +155,7 @@ class Decoder:
             return tree.text
         return ""
 
-    def _expression(self, shape: surface.Expression, tree: Tree, label: str) -> Expr:
+    def _expression(self, shape: shapes.Expression, tree: Tree, label: str) -> Expr:
         if not isinstance(tree, Scalar) or tree.value is None:
             self.expected(label, "an expression", tree)
             return HOLE
@@ -170,22 +170,22 @@ class Decoder:
         value = tree.value if isinstance(tree, Scalar) else None
         text = tree.text if isinstance(tree, Scalar) else ""
         match shape:
-            case surface.Truth():
+            case shapes.Truth():
                 if isinstance(value, bool):
                     return value
                 self.expected(label, "true or false", tree, "Write 'true' or 'false'.")
                 return False
-            case surface.Whole(least, most):
+            case shapes.Whole(least, most):
                 if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
                     return value
                 self.expected(label, f"a whole number from {least} to {most}", tree)
-            case surface.Number():
+            case shapes.Number():
                 if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300:
                     return float(value)
                 self.expected(label, "a number", tree)
-            case surface.Duration():
+            case shapes.Duration():
                 return self._duration(tree, text, label)
-            case surface.Share(least, most):
+            case shapes.Share(least, most):
                 return self._share(least, most, tree, text, label)
         return 0
 
@@ -227,7 +227,7 @@ class Decoder:
     def _body(self, tree: Tree, path: str, label: str) -> str:
         """Inline Liquid, or the content of a ``.liquid`` file."""
         text: str | None = self.text(
-            surface.Text(meaning="Liquid text or a file name", longest=LONGEST_BODY), tree, label
+            shapes.Text(meaning="Liquid text or a file name", longest=LONGEST_BODY), tree, label
         )
         if text and text.endswith(".liquid") and "\n" not in text and "{" not in text:
             self.parts[f"{path}.text"] = Location(beside(self.file, text), 1)
@@ -240,9 +240,9 @@ class Decoder:
 
     def _again(self, tree: Tree, path: str, label: str) -> dict[str, Any]:
         if isinstance(tree, Mapping):
-            after = surface.Field(key="after", shape=surface.Duration(), doc="", attribute="again_after_s",
+            after = shapes.Field(key="after", shape=shapes.Duration(), doc="", attribute="again_after_s",
                                   required=True, example="60 days")  # fmt: skip
-            return {"again": "after", **self.fields(surface.Fields(None, (after,)), tree, path)}
+            return {"again": "after", **self.fields(shapes.Fields(None, (after,)), tree, path)}
         again = self._choice(("once", "after_exit"), tree, label)
         return {"again": again} if again else {}
 
@@ -274,7 +274,7 @@ class Decoder:
 
     # --- collections -------------------------------------------------------------------------------
 
-    def _list(self, shape: surface.ListOf, tree: Tree, path: str, label: str) -> tuple[Any, ...]:
+    def _list(self, shape: shapes.ListOf, tree: Tree, path: str, label: str) -> tuple[Any, ...]:
         if shape.single and isinstance(tree, Scalar):
             tree = Listing((tree,), tree.line)
         if not isinstance(tree, Listing):
@@ -293,7 +293,7 @@ class Decoder:
         if not isinstance(tree, Mapping):
             self.expected(label, "a map", tree)
             return self._stand_in(shape)
-        if isinstance(shape, surface.Fields):
+        if isinstance(shape, shapes.Fields):
             values = self.fields(shape, tree, path)
             return shape.struct(**values) if shape.struct else values
         if len(tree.entries) < shape.least:
@@ -303,14 +303,14 @@ class Decoder:
             below = f"{path}.{entry.key}"
             self.parts[below] = Location(self.file, entry.line)
             name = self.text(shape.key, Scalar(entry.key, False, entry.line), f"A name in {label}")
-            item = shape.fields if isinstance(shape, surface.Named) else shape.item
-            if isinstance(shape, surface.Named) and isinstance(entry.node, Mapping):
+            item = shape.fields if isinstance(shape, shapes.Named) else shape.item
+            if isinstance(shape, shapes.Named) and isinstance(entry.node, Mapping):
                 found[name] = item.struct(name=name, **self.fields(item, entry.node, below))
-            elif isinstance(shape, surface.Named):
+            elif isinstance(shape, shapes.Named):
                 self.expected(f"'{entry.key}'", "a map", entry.node)
             else:
                 found[name] = self._decode(item, entry.node, below, f"'{entry.key}'")
-        return tuple(found.values()) if isinstance(shape, surface.Named) else found
+        return tuple(found.values()) if isinstance(shape, shapes.Named) else found
 
     # --- steps ---------------------------------------------------------------------------------------
 
@@ -337,11 +337,11 @@ class Decoder:
         entry = tree.entries[0]
         match entry.key:
             case "send":
-                return kinds.Send(template=self.text(surface.Text(meaning="a template"), entry.node, "'send'"))
+                return kinds.Send(template=self.text(shapes.Text(meaning="a template"), entry.node, "'send'"))
             case "wait":
-                return kinds.Wait(duration_s=self._quantity(surface.Duration(), entry.node, "'wait'"))
+                return kinds.Wait(duration_s=self._quantity(shapes.Duration(), entry.node, "'wait'"))
             case "wait_for":
-                return self._map(surface.WAIT_FOR, entry.node, path, "'wait_for'")
+                return self._map(surface_journey.WAIT_FOR, entry.node, path, "'wait_for'")
             case "split":
                 return self._split(entry.node, path)
             case "branch":
@@ -350,7 +350,7 @@ class Decoder:
                 return self._update(entry.node, path)
             case "exit":
                 return self._exit(entry.node)
-        if entry.key in surface.LATER_STEPS:
+        if entry.key in surface_journey.LATER_STEPS:
             self.problem(f"The step '{entry.key}' cannot be run yet.", entry.line, f"Steps: {', '.join(_STEPS)}.")
         else:
             self.problem(f"Unknown step '{entry.key}'.", entry.line, near_miss(entry.key, _STEPS))
@@ -359,11 +359,11 @@ class Decoder:
     def _exit(self, tree: Tree) -> kinds.ExitStep:
         if isinstance(tree, Scalar) and tree.value is None:
             return kinds.ExitStep()
-        return kinds.ExitStep(reason=self.text(surface.Text(surface.NAME, "a reason (one word)"), tree, "'exit'"))
+        return kinds.ExitStep(reason=self.text(shapes.Text(shapes.NAME, "a reason (one word)"), tree, "'exit'"))
 
     def _split(self, tree: Tree, path: str) -> kinds.Split:
         before = len(self.problems)
-        split = self._map(surface.SPLIT, tree, path, "'split'")
+        split = self._map(surface_journey.SPLIT, tree, path, "'split'")
         total = sum(arm.share_bp for arm in split.arms)
         if len(self.problems) == before and total != 10_000:
             what = f"The shares of the split '{split.name}' add up to {total / 100:g}%, not 100%."
@@ -373,7 +373,7 @@ class Decoder:
     def _update(self, tree: Tree, path: str) -> kinds.Update:
         if isinstance(tree, Mapping) and len(tree.entries) == 1 and isinstance(tree.get("set"), Mapping):
             tree = tree.entries[0].node
-        return kinds.Update(set=self._map(surface.MapOf(surface.Literal_(), least=1), tree, path, "'update'"))
+        return kinds.Update(set=self._map(shapes.MapOf(shapes.Literal_(), least=1), tree, path, "'update'"))
 
     def _branch(self, entry: Entry, path: str) -> kinds.Branch:
         """A list of arms; ``unknown`` and ``otherwise`` must both be said."""
@@ -393,7 +393,7 @@ class Decoder:
             self.parts[below] = Location(self.file, item.line)
             if ends:
                 self.problem("An arm stands after 'unknown' or 'otherwise'.", item.line, "Put it before them.")
-            arms.append(self._map(surface.ARM, item, below, "An arm of the branch"))
+            arms.append(self._map(surface_journey.ARM, item, below, "An arm of the branch"))
         if isinstance(entry.node, Listing):
             self._branch_ends(entry, len(arms), ends)
         return kinds.Branch(arms=tuple(arms), unknown=ends.get("unknown", ()), otherwise=ends.get("otherwise", ()))

@@ -7,21 +7,77 @@ basis points (``_bp``), expressions as trees. None holds where it was written: l
 
 from __future__ import annotations
 
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 import msgspec
 
+from cadenza.definitions.definition import Definition
 from cadenza.definitions.expression import Expr, Type
-
-
-class _Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of the structs below."""
-
+from cadenza.definitions.kinds_journey import (
+    Arm as Arm,
+)
+from cadenza.definitions.kinds_journey import (
+    Branch as Branch,
+)
+from cadenza.definitions.kinds_journey import (
+    Entry as Entry,
+)
+from cadenza.definitions.kinds_journey import (
+    Exit as Exit,
+)
+from cadenza.definitions.kinds_journey import (
+    ExitStep as ExitStep,
+)
+from cadenza.definitions.kinds_journey import (
+    Journey as Journey,
+)
+from cadenza.definitions.kinds_journey import (
+    Outcome as Outcome,
+)
+from cadenza.definitions.kinds_journey import (
+    Send as Send,
+)
+from cadenza.definitions.kinds_journey import (
+    Split as Split,
+)
+from cadenza.definitions.kinds_journey import (
+    SplitArm as SplitArm,
+)
+from cadenza.definitions.kinds_journey import (
+    Step as Step,
+)
+from cadenza.definitions.kinds_journey import (
+    Trigger as Trigger,
+)
+from cadenza.definitions.kinds_journey import (
+    Update as Update,
+)
+from cadenza.definitions.kinds_journey import (
+    Wait as Wait,
+)
+from cadenza.definitions.kinds_journey import (
+    WaitFor as WaitFor,
+)
+from cadenza.definitions.kinds_policy import (
+    Cap as Cap,
+)
+from cadenza.definitions.kinds_policy import (
+    Holdout as Holdout,
+)
+from cadenza.definitions.kinds_policy import (
+    Policy as Policy,
+)
+from cadenza.definitions.kinds_policy import (
+    QuietHours as QuietHours,
+)
+from cadenza.definitions.kinds_policy import (
+    Suppress as Suppress,
+)
 
 # --- sources and contracts ------------------------------------------------------------------
 
 
-class RecordMapping(_Definition, frozen=True, kw_only=True):
+class RecordMapping(Definition, frozen=True, kw_only=True):
     """One kind of record that a file source makes from each row (or group of rows).
 
     Values are SQL expressions over the file's columns (aggregates allowed where the source groups).
@@ -44,14 +100,14 @@ class RecordMapping(_Definition, frozen=True, kw_only=True):
     traits: dict[str, str] = {}
 
 
-class Control(_Definition, frozen=True, kw_only=True):
+class Control(Definition, frozen=True, kw_only=True):
     """A control total: an SQL aggregate over the raw file, and the text it must come to (None: only shown)."""
 
     sql: str
     expect: str | None = None
 
 
-class Lookup(_Definition, frozen=True, kw_only=True):
+class Lookup(Definition, frozen=True, kw_only=True):
     """A CSV file joined to the rows: its columns are available as ``name.column``."""
 
     path: str
@@ -59,7 +115,7 @@ class Lookup(_Definition, frozen=True, kw_only=True):
     on: str
 
 
-class Hmac(_Definition, frozen=True, kw_only=True):
+class Hmac(Definition, frozen=True, kw_only=True):
     """Where a signature stands in a request, and over which text it is made. ``content`` is literal text and the
     placeholders ``{body}``, ``{timestamp}``, ``{id}``, ``{method}`` and ``{url}``."""
 
@@ -75,7 +131,7 @@ class Hmac(_Definition, frozen=True, kw_only=True):
     id_header: str | None = None
 
 
-class WebhookRecord(_Definition, frozen=True, kw_only=True):
+class WebhookRecord(Definition, frozen=True, kw_only=True):
     """One kind of call that is made of a webhook. Values are texts of the payload language (``payload.py``)."""
 
     name: str
@@ -96,7 +152,7 @@ class WebhookRecord(_Definition, frozen=True, kw_only=True):
     traits: dict[str, str] = {}
 
 
-class Webhook(_Definition, frozen=True, kw_only=True):
+class Webhook(Definition, frozen=True, kw_only=True):
     """How the webhooks of a source are verified and read. What a preset says is filled in when it is loaded."""
 
     preset: str | None = None
@@ -121,7 +177,7 @@ class Webhook(_Definition, frozen=True, kw_only=True):
     records: tuple[WebhookRecord, ...] = ()
 
 
-class Source(_Definition, frozen=True, kw_only=True):
+class Source(Definition, frozen=True, kw_only=True):
     """Where records come from. ``http`` is the collection API with a write key; ``webhook`` is another system that
     calls; ``file`` is imported."""
 
@@ -155,7 +211,7 @@ Sensitivity = Literal["public", "internal", "personal", "sensitive", "secret"]
 """How much harm a field does in wrong hands, least first. From ``personal`` on it is personal data."""
 
 
-class Property(_Definition, frozen=True, kw_only=True):
+class Property(Definition, frozen=True, kw_only=True):
     """One declared field: a property of an event, a trait of identify, a member of the context."""
 
     type: Literal["string", "integer", "decimal", "boolean", "timestamp", "object", "array"]
@@ -187,7 +243,7 @@ class Property(_Definition, frozen=True, kw_only=True):
         return self.personal or self.sensitivity in ("personal", "sensitive", "secret")
 
 
-class RuleActions(_Definition, frozen=True, kw_only=True):
+class RuleActions(Definition, frozen=True, kw_only=True):
     """What a contract does per kind of rule. None: as ``on_violation`` says; for ``undeclared_field``: keep it."""
 
     missing: Action | None = None
@@ -197,7 +253,7 @@ class RuleActions(_Definition, frozen=True, kw_only=True):
     undeclared_field: Action | None = None
 
 
-class Contract(_Definition, frozen=True, kw_only=True):
+class Contract(Definition, frozen=True, kw_only=True):
     """What an event must look like. ``name`` is the track event's name, or a call: ``identify`` and ``group`` (their
     traits), ``page``, ``screen``; or ``context`` (the context of every call)."""
 
@@ -218,7 +274,7 @@ class Contract(_Definition, frozen=True, kw_only=True):
 # --- identity, traits, segments ---------------------------------------------------------------
 
 
-class Identifier(_Definition, frozen=True, kw_only=True):
+class Identifier(Definition, frozen=True, kw_only=True):
     """A kind of identifier. ``source``: where it is found: ``userId``, ``anonymousId``, ``traits.X``
     (traits or context.traits), ``properties.X``."""
 
@@ -228,13 +284,13 @@ class Identifier(_Definition, frozen=True, kw_only=True):
     """Values that never identify anyone, besides the built-in ones; ``/.../`` is a pattern."""
 
 
-class Identity(_Definition, frozen=True, kw_only=True):
+class Identity(Definition, frozen=True, kw_only=True):
     """How records become persons. ``identifiers`` in order of priority, highest first."""
 
     identifiers: tuple[Identifier, ...]
 
 
-class TraitDefinition(_Definition, frozen=True, kw_only=True):
+class TraitDefinition(Definition, frozen=True, kw_only=True):
     """A trait of a person: either the last value sent under ``from_`` (``traits.X``), or ``value``."""
 
     name: str
@@ -246,7 +302,7 @@ class TraitDefinition(_Definition, frozen=True, kw_only=True):
     personal: bool = False
 
 
-class Segment(_Definition, frozen=True, kw_only=True):
+class Segment(Definition, frozen=True, kw_only=True):
     """Persons for whom ``when`` is TRUE; membership is kept as intervals."""
 
     name: str
@@ -255,156 +311,10 @@ class Segment(_Definition, frozen=True, kw_only=True):
     description: str = ""
 
 
-# --- journeys ----------------------------------------------------------------------------------
+# --- content, delivery, metrics, the log ------------------------------------------------------------
 
 
-class Trigger(_Definition, frozen=True, kw_only=True):
-    """What makes a person a candidate: a track event (``where`` TRUE), or a change of a segment."""
-
-    event: str | None = None
-    where: Expr | None = None
-    segment: str | None = None
-    change: Literal["entered", "left"] = "entered"
-
-
-class Entry(_Definition, frozen=True, kw_only=True):
-    """Trigger, qualification (``when``), suppression (``unless``), re-entry (``again``), entry key.
-
-    ``again``: ``once``; ``after_exit``; or ``after`` with ``again_after_s`` since the last entry.
-    ``key``: an expression over the triggering event's properties; None is the person.
-    """
-
-    on: Trigger
-    when: Expr | None = None
-    unless: Expr | None = None
-    again: Literal["once", "after_exit", "after"] = "once"
-    again_after_s: int = 0
-    key: Expr | None = None
-
-
-class Holdout(_Definition, frozen=True, kw_only=True):
-    """The share of candidates that is assigned to get nothing, for measurement."""
-
-    name: str
-    share_bp: int
-
-
-class Exit(_Definition, frozen=True, kw_only=True):
-    """The four exits, checked at every item in this order."""
-
-    goal: Expr
-    disqualified: Expr
-    superseded: bool
-    time_limit_s: int
-
-
-class Outcome(_Definition, frozen=True, kw_only=True):
-    """The primary outcome metric of a journey and its unit."""
-
-    metric: str
-    unit: Literal["person"] = "person"
-
-
-class Send(_Definition, frozen=True, kw_only=True, tag_field="step", tag="send"):
-    template: str
-
-
-class Wait(_Definition, frozen=True, kw_only=True, tag_field="step", tag="wait"):
-    duration_s: int
-
-
-class WaitFor(_Definition, frozen=True, kw_only=True, tag_field="step", tag="wait_for"):
-    any: tuple[Expr, ...]
-    until_s: int
-    as_: str | None = msgspec.field(default=None, name="as")
-
-
-class Arm(_Definition, frozen=True, kw_only=True):
-    when: Expr
-    steps: tuple["Step", ...]
-
-
-class Branch(_Definition, frozen=True, kw_only=True, tag_field="step", tag="branch"):
-    """The first arm whose ``when`` is not FALSE decides: TRUE takes the arm, NULL takes ``unknown``."""
-
-    arms: tuple[Arm, ...]
-    unknown: tuple["Step", ...]
-    otherwise: tuple["Step", ...]
-
-
-class SplitArm(_Definition, frozen=True, kw_only=True):
-    name: str
-    share_bp: int
-    steps: tuple["Step", ...]
-
-
-class Split(_Definition, frozen=True, kw_only=True, tag_field="step", tag="split"):
-    """A sticky random split: bucket(name, person) against cumulated shares, in the order written."""
-
-    name: str
-    arms: tuple[SplitArm, ...]
-
-
-class Update(_Definition, frozen=True, kw_only=True, tag_field="step", tag="update"):
-    """Set traits (of kind ``from``) to literals."""
-
-    set: dict[str, str | int | float | bool]
-
-
-class ExitStep(_Definition, frozen=True, kw_only=True, tag_field="step", tag="exit"):
-    """End here. The reason is the author's word, default ``completed``."""
-
-    reason: str = "completed"
-
-
-Step = Union[Send, Wait, WaitFor, Branch, Split, Update, ExitStep]
-
-
-class Journey(_Definition, frozen=True, kw_only=True):
-    name: str
-    owner: str
-    outcome: Outcome
-    entry: Entry
-    exit: Exit
-    steps: tuple[Step, ...]
-    priority: int = 50
-    arena: str | None = "default"
-    """Journeys of one arena compete for a person; None competes with nobody."""
-    holdout: Holdout | None = None
-    in_flight: Literal["pin", "exit"] = "pin"
-    """What a new version does with those inside an older one."""
-    description: str = ""
-
-
-# --- governance, content, delivery, metrics ----------------------------------------------------------
-
-
-class Cap(_Definition, frozen=True, kw_only=True):
-    """At most ``limit`` marketing messages per person in any ``per_s`` seconds (rolling), over all
-    journeys; ``channel`` None counts every channel."""
-
-    name: str
-    limit: int
-    per_s: int
-    channel: str | None = None
-    when_full: Literal["defer", "drop"] = "drop"
-
-
-class QuietHours(_Definition, frozen=True, kw_only=True):
-    """Local times (``HH:MM``) between which marketing waits; may pass midnight."""
-
-    from_: str = msgspec.field(name="from")
-    to: str
-
-
-class Suppress(_Definition, frozen=True, kw_only=True):
-    """Marketing is withheld while ``when`` is TRUE or unknown."""
-
-    name: str
-    when: Expr
-
-
-class LogKeeping(_Definition, frozen=True, kw_only=True):
+class LogKeeping(Definition, frozen=True, kw_only=True):
     """How long the log keeps what, and where. None: never (archive), for ever (keep)."""
 
     archive_after_s: int | None = None
@@ -412,22 +322,7 @@ class LogKeeping(_Definition, frozen=True, kw_only=True):
     duplicates_s: int = 30 * 86400
 
 
-class Policy(_Definition, frozen=True, kw_only=True):
-    """The contact policy of the project; there is one."""
-
-    caps: tuple[Cap, ...] = ()
-    quiet_hours: QuietHours | None = None
-    time_zone_trait: str = "time_zone"
-    missing_time_zone: str = "drop"
-    """``drop``, or the IANA zone to assume."""
-    suppress: tuple[Suppress, ...] = ()
-    deadline_s: int = 3 * 86400
-    """A message that would have to wait longer than this is dropped."""
-    holdout: Holdout | None = None
-    """A global holdout: its units get no marketing from any journey."""
-
-
-class Template(_Definition, frozen=True, kw_only=True):
+class Template(Definition, frozen=True, kw_only=True):
     """Content of one message. ``subject`` and ``body`` are Liquid with strict variables."""
 
     name: str
@@ -440,7 +335,7 @@ class Template(_Definition, frozen=True, kw_only=True):
     owner: str = ""
 
 
-class Destination(_Definition, frozen=True, kw_only=True):
+class Destination(Definition, frozen=True, kw_only=True):
     """Where messages of a channel go. ``settings`` are the adapter's; secrets as ``env:`` or ``file:``."""
 
     name: str
@@ -452,7 +347,7 @@ class Destination(_Definition, frozen=True, kw_only=True):
     backoff_s: int = 2
 
 
-class Metric(_Definition, frozen=True, kw_only=True):
+class Metric(Definition, frozen=True, kw_only=True):
     """What is counted for a unit after its assignment, within ``within_s``.
 
     ``sum`` of ``property`` (minus the same of ``minus`` events), ``count`` of events, or ``conversion``

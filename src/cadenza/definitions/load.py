@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from cadenza.definitions import kinds, surface
+from cadenza.definitions import kinds, surface, surface_kind, surface_policy
 from cadenza.definitions.check import check
 from cadenza.definitions.decode import LONGEST_BODY, Decoder, beside, short
 from cadenza.definitions.flags import with_flags
@@ -116,7 +116,7 @@ class _Reader:
         for document in documents:
             _Document(self, file, path).document(document)
 
-    def add(self, kind: surface.Kind, name: str, definition: Any, at: Location) -> bool:
+    def add(self, kind: surface_kind.Kind, name: str, definition: Any, at: Location) -> bool:
         """Keep a definition; False (and a problem) where the name is taken."""
         first = self.locations.get((kind.plural, name))
         if first is not None:
@@ -179,13 +179,13 @@ class _Document:
             for entry in tree.entries:
                 self._several(entry)
 
-    def _one_of_a_kind(self, keys: set[str]) -> surface.Kind | None:
+    def _one_of_a_kind(self, keys: set[str]) -> surface_kind.Kind | None:
         """Identity and policy have no heading: the file's place says what they are."""
         if keys & {*_SINGULAR, *_PLURAL}:
             return None
         if self.file in ("identity.yaml", "identity.yml") or keys <= {"identifiers"}:
             return surface.IDENTITY
-        return surface.POLICY if self.file.startswith("policies/") else None
+        return surface_policy.POLICY if self.file.startswith("policies/") else None
 
     def _project_file(self, tree: Mapping) -> None:
         self.decoder.parts = {}
@@ -214,7 +214,7 @@ class _Document:
                 self._definition(kind, Scalar(one.key, False, one.line), one.node, one.line, ())
 
     def _definition(
-        self, kind: surface.Kind, name: Tree | str, tree: Tree, line: int, heading: tuple[str, ...]
+        self, kind: surface_kind.Kind, name: Tree | str, tree: Tree, line: int, heading: tuple[str, ...]
     ) -> None:
         named = name if isinstance(name, str) else self._name(kind, name)
         if not isinstance(tree, Mapping):
@@ -234,7 +234,7 @@ class _Document:
             for path, where in self.decoder.parts.items():
                 self.reader.places[kind.plural, named, path] = where
 
-    def _name(self, kind: surface.Kind, name: Tree) -> str:
+    def _name(self, kind: surface_kind.Kind, name: Tree) -> str:
         """A definition's name. One of a bad form is kept, so that what refers to it is not told of it as well."""
         read = self.decoder.text(kind.name, name, f"The name of the {kind.singular}")
         return read or (name.text[:100] if isinstance(name, Scalar) else "")

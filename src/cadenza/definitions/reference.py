@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from cadenza.definitions import surface
+from cadenza.definitions import shapes, surface, surface_journey
 from cadenza.definitions.builtin import BUILTIN_CONTRACTS
 from cadenza.definitions.expression import FUNCTIONS
 from cadenza.definitions.expression_text import duration_text
@@ -101,7 +101,7 @@ def _kinds() -> Iterator[str]:
         yield from _table(kind.body, "")
 
 
-def _table(fields: surface.Fields, within: str) -> Iterator[str]:
+def _table(fields: shapes.Fields, within: str) -> Iterator[str]:
     """One table of keys, then one for each map inside it."""
     yield "| Key | Type | Default | Meaning | Example |\n| --- | --- | --- | --- | --- |"
     for field in fields.fields:
@@ -116,13 +116,13 @@ def _table(fields: surface.Fields, within: str) -> Iterator[str]:
             yield from _table(inner, path)
 
 
-def _inner(shape: Any) -> surface.Fields | None:
+def _inner(shape: Any) -> shapes.Fields | None:
     match shape:
-        case surface.Fields():
+        case shapes.Fields():
             return shape
-        case surface.ListOf(item, _, _) | surface.MapOf(item, _, _):
+        case shapes.ListOf(item, _, _) | shapes.MapOf(item, _, _):
             return _inner(item)
-        case surface.Named(fields, _, _):
+        case shapes.Named(fields, _, _):
             return fields
     return None
 
@@ -134,28 +134,28 @@ def _code(text: str) -> str:
 def _type(shape: Any) -> str:
     """The type of a value, in words."""
     match shape:
-        case surface.Text(nullable=nullable):
+        case shapes.Text(nullable=nullable):
             return "text or null" if nullable else "text"
-        case surface.Whole(least, most):
+        case shapes.Whole(least, most):
             return f"integer {least} to {most}"
-        case surface.Choice(options):
+        case shapes.Choice(options):
             return " or ".join(f"`{option}`" for option in options)
-        case surface.Expression(properties):
+        case shapes.Expression(properties):
             return "expression over properties" if properties else "expression"
-        case surface.ListOf(item, _, _):
+        case shapes.ListOf(item, _, _):
             return f"list of {_plural(_type(item))}"
-        case surface.MapOf(item, _, _):
+        case shapes.MapOf(item, _, _):
             return f"map of {_plural(_type(item))}"
-        case surface.Named() | surface.Fields():
+        case shapes.Named() | shapes.Fields():
             return "map"
-        case surface.Again():
+        case shapes.Again():
             return "`once`, `after_exit` or `{ after: ... }`"
-        case surface.Body():
+        case shapes.Body():
             return "Liquid or file"
-        case surface.JsonSchema():
+        case shapes.JsonSchema():
             return "JSON Schema"
-    return {surface.Number: "number", surface.Truth: "`true` or `false`", surface.Duration: "duration",
-            surface.Share: "share", surface.Literal_: "text, number or truth value", surface.Steps: "list of steps"}[
+    return {shapes.Number: "number", shapes.Truth: "`true` or `false`", shapes.Duration: "duration",
+            shapes.Share: "share", shapes.Literal_: "text, number or truth value", shapes.Steps: "list of steps"}[
         type(shape)
     ]  # fmt: skip
 
@@ -164,16 +164,16 @@ def _plural(noun: str) -> str:
     return noun if noun in ("text",) or "," in noun else f"{noun}s"
 
 
-def _default(fields: surface.Fields, field: surface.Field) -> str:
+def _default(fields: shapes.Fields, field: shapes.Field) -> str:
     if field.required:
         return "required"
-    if isinstance(field.shape, surface.Again):
+    if isinstance(field.shape, shapes.Again):
         return "`once`"
     if fields.struct is None or field.target == "*":
         return ""
     of = {f.name: f for f in msgspec.structs.fields(fields.struct)}[field.target]
     value = of.default_factory() if of.default is msgspec.NODEFAULT else of.default
-    if isinstance(field.shape, surface.Duration):
+    if isinstance(field.shape, shapes.Duration):
         return f"`{duration_text(value)}`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -182,14 +182,14 @@ def _default(fields: surface.Fields, field: surface.Field) -> str:
 
 def _steps() -> Iterator[str]:
     yield "## Steps of a journey\n\n| Step | Meaning |\n| --- | --- |"
-    for name, doc in surface.STEP_DOCS.items():
+    for name, doc in surface_journey.STEP_DOCS.items():
         yield f"| `{name}` | {doc} |"
     yield "\n### `wait_for`\n"
-    yield from _table(surface.WAIT_FOR, "wait_for")
+    yield from _table(surface_journey.WAIT_FOR, "wait_for")
     yield "### `split`\n"
-    yield from _table(surface.SPLIT, "split")
+    yield from _table(surface_journey.SPLIT, "split")
     yield "### `branch` arm\n"
-    yield from _table(surface.ARM, "branch")
+    yield from _table(surface_journey.ARM, "branch")
 
 
 def _functions() -> str:

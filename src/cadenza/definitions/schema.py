@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cadenza.definitions import shapes, surface
+from cadenza.definitions import shapes, surface, surface_journey, surface_kind
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ANY_SCALAR = ["string", "number", "boolean"]
@@ -30,11 +30,11 @@ def schemas() -> dict[str, Schema]:
     return found
 
 
-def _document(kind: surface.Kind) -> Schema:
+def _document(kind: surface_kind.Kind) -> Schema:
     definition = _object(kind.body.fields)
     head: Schema = {"$schema": DIALECT, "title": kind.singular or kind.plural, "description": kind.doc}
     defs: Schema = {"definition": definition}
-    if kind is surface.JOURNEYS:
+    if kind is surface_journey.JOURNEYS:
         defs |= _steps()
     several = _one_key(kind.plural, {"$ref": "#/$defs/definition"})
     if kind.singular is None:
@@ -52,7 +52,7 @@ def _one_key(key: str, value: Schema) -> Schema:
     return {"type": "object", "properties": {key: value}, "required": [key], "additionalProperties": False}
 
 
-def _object(fields: tuple[surface.Field, ...]) -> Schema:
+def _object(fields: tuple[shapes.Field, ...]) -> Schema:
     found: Schema = {
         "type": "object",
         "properties": {field.key: _field(field) for field in fields},
@@ -63,59 +63,59 @@ def _object(fields: tuple[surface.Field, ...]) -> Schema:
     return found
 
 
-def _field(field: surface.Field) -> Schema:
+def _field(field: shapes.Field) -> Schema:
     return {"description": field.doc, **_of(field.shape)} if field.doc else _of(field.shape)
 
 
-def _key(shape: surface.Text) -> Schema:
+def _key(shape: shapes.Text) -> Schema:
     return {"pattern": shape.pattern} if shape.pattern else {"maxLength": shape.longest}
 
 
 def _of(shape: Any) -> Schema:
     """The schema of a shape."""
     match shape:
-        case surface.Text(pattern, _, longest, nullable):
+        case shapes.Text(pattern, _, longest, nullable):
             if pattern is None:
                 return {"type": _ANY_SCALAR, "maxLength": longest}
             return {"type": ["string", "null"] if nullable else "string", "pattern": pattern}
-        case surface.Whole(least, most):
+        case shapes.Whole(least, most):
             return {"type": "integer", "minimum": least, "maximum": most}
-        case surface.Number():
+        case shapes.Number():
             return {"type": "number"}
-        case surface.Truth():
+        case shapes.Truth():
             return {"type": "boolean"}
-        case surface.Duration():
+        case shapes.Duration():
             return {"type": "string", "pattern": shapes.DURATION, "examples": ["30 days"]}
-        case surface.Share():
+        case shapes.Share():
             return {"type": "string", "pattern": shapes.SHARE, "examples": ["20%"]}
-        case surface.Choice(options):
+        case shapes.Choice(options):
             return {"enum": list(options)}
-        case surface.Expression() | surface.Literal_():
+        case shapes.Expression() | shapes.Literal_():
             return {"type": _ANY_SCALAR}
-        case surface.Body():
+        case shapes.Body():
             return {"type": "string"}
-        case surface.JsonSchema():
+        case shapes.JsonSchema():
             return {"type": "object"}
-        case surface.Again():
-            after = surface.Field(key="after", shape=surface.Duration(), doc="", required=True)
+        case shapes.Again():
+            after = shapes.Field(key="after", shape=shapes.Duration(), doc="", required=True)
             return {"anyOf": [{"enum": ["once", "after_exit"]}, _object((after,))]}
     return _collection(shape)
 
 
 def _collection(shape: Any) -> Schema:
     match shape:
-        case surface.ListOf(item, least, single):
+        case shapes.ListOf(item, least, single):
             found: Schema = {"type": "array", "items": _of(item)}
             if least:
                 found["minItems"] = least
             return {"anyOf": [_of(item), found]} if single else found
-        case surface.MapOf(item, key, least):
+        case shapes.MapOf(item, key, least):
             found = {"type": "object", "propertyNames": _key(key), "additionalProperties": _of(item)}
             return {**found, "minProperties": least} if least else found
-        case surface.Named(fields, key, least):
+        case shapes.Named(fields, key, least):
             return {"type": "object", "propertyNames": _key(key), "additionalProperties": _object(fields.fields),
                     "minProperties": least}  # fmt: skip
-        case surface.Fields():
+        case shapes.Fields():
             return _object(shape.fields)
     found = {"type": "array", "items": {"$ref": "#/$defs/step"}}
     return {**found, "minItems": shape.least} if shape.least else found
@@ -123,22 +123,22 @@ def _collection(shape: Any) -> Schema:
 
 def _steps() -> Schema:
     """The definitions that a journey's steps refer to."""
-    literals = _of(surface.MapOf(surface.Literal_(), least=1))
+    literals = _of(shapes.MapOf(shapes.Literal_(), least=1))
     ends = [_one_key(end, {"$ref": "#/$defs/steps"}) for end in ("unknown", "otherwise")]
     forms: Schema = {
-        "send": _of(surface.Text()),
-        "wait": _of(surface.Duration()),
-        "wait_for": _object(surface.WAIT_FOR.fields),
+        "send": _of(shapes.Text()),
+        "wait": _of(shapes.Duration()),
+        "wait_for": _object(surface_journey.WAIT_FOR.fields),
         "branch": {
-            "type": "array", "minItems": 3, "items": {"anyOf": [_object(surface.ARM.fields), *ends]},
+            "type": "array", "minItems": 3, "items": {"anyOf": [_object(surface_journey.ARM.fields), *ends]},
             "allOf": [{"contains": {"required": [end]}, "minContains": 1, "maxContains": 1}
                       for end in ("unknown", "otherwise")] + [{"contains": {"required": ["when"]}}],
         },
-        "split": _object(surface.SPLIT.fields),
+        "split": _object(surface_journey.SPLIT.fields),
         "update": {"anyOf": [literals, _one_key("set", literals)]},
-        "exit": {"type": ["string", "null"], "pattern": surface.NAME},
+        "exit": {"type": ["string", "null"], "pattern": shapes.NAME},
     }  # fmt: skip
-    steps = [_one_key(key, {"description": surface.STEP_DOCS[key], **form}) for key, form in forms.items()]
+    steps = [_one_key(key, {"description": surface_journey.STEP_DOCS[key], **form}) for key, form in forms.items()]
     return {
         "step": {"anyOf": [*steps, {"const": "exit"}]},
         "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},

@@ -1,0 +1,122 @@
+"""Journeys as frozen structs: entry, exits and steps. Durations in seconds (``_s``), shares in basis points (``_bp``)."""
+
+from __future__ import annotations
+
+from typing import Literal, Union
+
+import msgspec
+
+from cadenza.definitions.definition import Definition
+from cadenza.definitions.expression import Expr
+from cadenza.definitions.kinds_policy import Holdout
+
+
+class Trigger(Definition, frozen=True, kw_only=True):
+    """What makes a person a candidate: a track event (``where`` TRUE), or a change of a segment."""
+
+    event: str | None = None
+    where: Expr | None = None
+    segment: str | None = None
+    change: Literal["entered", "left"] = "entered"
+
+
+class Entry(Definition, frozen=True, kw_only=True):
+    """Trigger, qualification (``when``), suppression (``unless``), re-entry (``again``), entry key.
+
+    ``again``: ``once``; ``after_exit``; or ``after`` with ``again_after_s`` since the last entry.
+    ``key``: an expression over the triggering event's properties; None is the person.
+    """
+
+    on: Trigger
+    when: Expr | None = None
+    unless: Expr | None = None
+    again: Literal["once", "after_exit", "after"] = "once"
+    again_after_s: int = 0
+    key: Expr | None = None
+
+
+class Exit(Definition, frozen=True, kw_only=True):
+    """The four exits, checked at every item in this order."""
+
+    goal: Expr
+    disqualified: Expr
+    superseded: bool
+    time_limit_s: int
+
+
+class Outcome(Definition, frozen=True, kw_only=True):
+    """The primary outcome metric of a journey and its unit."""
+
+    metric: str
+    unit: Literal["person"] = "person"
+
+
+class Send(Definition, frozen=True, kw_only=True, tag_field="step", tag="send"):
+    template: str
+
+
+class Wait(Definition, frozen=True, kw_only=True, tag_field="step", tag="wait"):
+    duration_s: int
+
+
+class WaitFor(Definition, frozen=True, kw_only=True, tag_field="step", tag="wait_for"):
+    any: tuple[Expr, ...]
+    until_s: int
+    as_: str | None = msgspec.field(default=None, name="as")
+
+
+class Arm(Definition, frozen=True, kw_only=True):
+    when: Expr
+    steps: tuple["Step", ...]
+
+
+class Branch(Definition, frozen=True, kw_only=True, tag_field="step", tag="branch"):
+    """The first arm whose ``when`` is not FALSE decides: TRUE takes the arm, NULL takes ``unknown``."""
+
+    arms: tuple[Arm, ...]
+    unknown: tuple["Step", ...]
+    otherwise: tuple["Step", ...]
+
+
+class SplitArm(Definition, frozen=True, kw_only=True):
+    name: str
+    share_bp: int
+    steps: tuple["Step", ...]
+
+
+class Split(Definition, frozen=True, kw_only=True, tag_field="step", tag="split"):
+    """A sticky random split: bucket(name, person) against cumulated shares, in the order written."""
+
+    name: str
+    arms: tuple[SplitArm, ...]
+
+
+class Update(Definition, frozen=True, kw_only=True, tag_field="step", tag="update"):
+    """Set traits (of kind ``from``) to literals."""
+
+    set: dict[str, str | int | float | bool]
+
+
+class ExitStep(Definition, frozen=True, kw_only=True, tag_field="step", tag="exit"):
+    """End here. The reason is the author's word, default ``completed``."""
+
+    reason: str = "completed"
+
+
+Step = Union[Send, Wait, WaitFor, Branch, Split, Update, ExitStep]
+
+
+class Journey(Definition, frozen=True, kw_only=True):
+    name: str
+    owner: str
+    outcome: Outcome
+    entry: Entry
+    exit: Exit
+    steps: tuple[Step, ...]
+    priority: int = 50
+    arena: str | None = "default"
+    """Journeys of one arena compete for a person; None competes with nobody."""
+    holdout: Holdout | None = None
+    in_flight: Literal["pin", "exit"] = "pin"
+    """What a new version does with those inside an older one."""
+    description: str = ""

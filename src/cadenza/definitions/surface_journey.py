@@ -1,0 +1,134 @@
+"""The YAML surface of journeys and their steps."""
+
+from __future__ import annotations
+
+from cadenza.definitions import kinds_journey as kinds
+from cadenza.definitions.shapes import (
+    NAME,
+    Again,
+    Choice,
+    Duration,
+    Expression,
+    Fields,
+    ListOf,
+    Named,
+    Share,
+    Steps,
+    Text,
+    Truth,
+    Whole,
+)
+from cadenza.definitions.surface_kind import COLUMN_TEXT, DESCRIPTION, NAME_TEXT, Kind, field
+from cadenza.definitions.surface_policy import HOLDOUT
+
+TRIGGER = Fields(kinds.Trigger, (
+    field("event", Text(), "A track event.", example="Order Completed"),
+    field("where", Expression(properties=True), "Only events for which this is true.", example="revenue > 100"),
+    field("segment", Text(), "A segment whose membership changes.", example="lapsing"),
+    field("change", Choice(("entered", "left")), "Which change of the segment.", example="entered"),
+))  # fmt: skip
+
+_ENTRY = Fields(kinds.Entry, (
+    field("on", TRIGGER, "What makes a person a candidate.", required=True,
+       example="{ segment: lapsing, change: entered }"),
+    field("when", Expression(), "Only candidates for whom this is true qualify.", example="orders >= 2"),
+    field("unless", Expression(), "Candidates for whom this is true or unknown are refused.",
+       example="in_segment('open_complaint')"),
+    field("again", Again(), "Re-entry: `once`, `after_exit`, or `{ after: 60 days }` since the last entry.",
+       attribute="*", example="{ after: 60 days }"),
+    field("key", Expression(properties=True), "One passage per value, from the triggering event.", example="order_id"),
+))  # fmt: skip
+
+_EXIT = Fields(kinds.Exit, (
+    field("goal", Expression(), "The journey has reached what it is for.", required=True,
+       example="event('Order Completed')"),
+    field("disqualified", Expression(), "The person may not go on.", required=True,
+       example="not consented('marketing', 'email')"),
+    field("superseded", Truth(), "Whether a journey of higher priority in the arena ends it.", required=True,
+       example="true"),
+    field("time_limit", Duration(), "The longest stay.", attribute="time_limit_s", required=True, example="30 days"),
+))  # fmt: skip
+
+_OUTCOME = Fields(kinds.Outcome, (
+    field("metric", Text(), "The metric that says what the journey is worth.", required=True, example="revenue_28d"),
+    field("unit", Choice(("person",)), "Whose outcome is measured.", example="person"),
+))  # fmt: skip
+
+JOURNEYS = Kind(
+    plural="journeys", singular="journey", name=COLUMN_TEXT, folder="journeys",
+    doc="A passage of a person through steps, with its entry, its four exits and its outcome.",
+    body=Fields(kinds.Journey, (
+        field("owner", Text(), "Team or person that answers for it.", required=True, example="growth@shop.example"),
+        field("outcome", _OUTCOME, "What it is measured by.", required=True, example="{ metric: revenue_28d }"),
+        field("priority", Whole(0, 1_000), "Higher goes first, within the arena and for caps.", example="40"),
+        field("arena", Text(NAME, "a name, or null", nullable=True),
+           "Journeys of one arena compete for a person; null competes with nobody.", example="lifecycle"),
+        field("entry", _ENTRY, "Trigger, qualification, suppression, re-entry and key.", required=True),
+        field("holdout", HOLDOUT, "The share of candidates that gets nothing, for measurement.",
+           example="{ name: win_back, share: 20% }"),
+        field("exit", _EXIT, "The four exits, checked at every item in this order.", required=True),
+        field("in_flight", Choice(("pin", "exit")), "What a new version does with those inside an older one.",
+           example="pin"),
+        field("steps", Steps(1), "The steps, from the top down.", required=True),
+        DESCRIPTION,
+    )),
+    example="""journey: welcome
+owner: growth@shop.example
+outcome: { metric: first_order }
+entry:
+  on: { event: Signed Up }
+exit:
+  goal: event('Order Completed')
+  disqualified: not consented('marketing', 'email')
+  superseded: true
+  time_limit: 14 days
+steps:
+  - wait: 1 hour
+  - send: welcome_mail
+  - wait_for: { any: ["event('Email Link Clicked')"], until: 3 days, as: clicked }
+  - branch:
+      - when: clicked
+        steps: [ { exit: interested } ]
+      - unknown: [ { exit: completed } ]
+      - otherwise: [ { send: welcome_mail } ]
+""",
+)  # fmt: skip
+
+WAIT_FOR = Fields(kinds.WaitFor, (
+    field("any", ListOf(Expression(), least=1, single=True), "Goes on as soon as one of these is true.", required=True,
+       example="[event('Order Completed')]"),
+    field("until", Duration(), "Goes on after this, if none became true.", attribute="until_s", required=True,
+       example="5 days"),
+    field("as", COLUMN_TEXT, "A name for whether one became true, for later branches.", attribute="as_",
+       example="ordered"),
+))  # fmt: skip
+
+SPLIT_ARM = Fields(kinds.SplitArm, (
+    field("share", Share(1, 10_000), "How many take this arm.", attribute="share_bp", required=True, example="50%"),
+    field("steps", Steps(), "What they get.", required=True),
+))  # fmt: skip
+
+SPLIT = Fields(kinds.Split, (
+    field("name", NAME_TEXT, "The salt of the split.", required=True, example="offer"),
+    field("arms", Named(SPLIT_ARM, NAME_TEXT, 2), "Two or more arms by name; shares add up to 100 %.", required=True),
+))  # fmt: skip
+
+ARM = Fields(kinds.Arm, (
+    field("when", Expression(), "The first arm whose condition is true is taken.", required=True, example="orders > 3"),
+    field("steps", Steps(), "What they get.", required=True),
+))  # fmt: skip
+
+STEP_DOCS: dict[str, str] = {
+    "send": "`send: TEMPLATE`. Sends a message; governance decides whether and when.",
+    "wait": "`wait: 3 days`. Rests for a duration.",
+    "wait_for": "`wait_for: { any: [...], until: 5 days, as: NAME }`. Rests until a condition is true, or the time is up.",
+    "branch": "A list of `{ when, steps }`, then `unknown: [...]` (a condition is null) and `otherwise: [...]`; both "
+              "are required.",
+    "split": "`split: { name, arms: { a: { share: 50%, steps: [...] }, ... } }`. A sticky random split.",
+    "update": "`update: { TRAIT: value }`. Sets traits of kind `from`.",
+    "exit": "`exit: REASON`. Ends the passage; the reason defaults to `completed`.",
+}  # fmt: skip
+"""Steps: name -> what it does."""
+
+LATER_STEPS = ("experiment", "decide", "hand_off", "call", "sync", "enter", "jump")
+"""Steps of the language that this release does not run yet."""
