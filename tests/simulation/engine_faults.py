@@ -20,7 +20,8 @@ import msgspec
 
 import cadenza
 from cadenza.sql.step import Script
-from cadenza.stages import effects, journeys
+from cadenza.stages import effects
+from cadenza.stages.journeys import entering, walking
 
 SOURCE = Path(cadenza.__file__).parent
 
@@ -59,13 +60,13 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
         Slip("stages/profiles.py:_sent_traits", "(v.occurred_at, v.applied_at,", "(v.applied_at, v.occurred_at,"),
     ),
     "exits_after_steps": (
-        Slip("stages/journeys.sql", "CASE WHEN :goal THEN", "CASE WHEN e.wake_at <= e.now THEN NULL WHEN :goal THEN"),
+        Slip("stages/journeys/walking.sql", "CASE WHEN :goal THEN", "CASE WHEN e.wake_at <= e.now THEN NULL WHEN :goal THEN"),
     ),
     "disqualified_before_goal": (
-        Slip("stages/journeys.sql", "CASE WHEN :goal THEN 'goal' WHEN :disqualified THEN 'disqualified' END",
+        Slip("stages/journeys/walking.sql", "CASE WHEN :goal THEN 'goal' WHEN :disqualified THEN 'disqualified' END",
              "CASE WHEN :disqualified THEN 'disqualified' WHEN :goal THEN 'goal' END"),
     ),
-    "null_takes_otherwise": (Slip("stages/journeys.py:_hop", "if unknown != no:", "if False:"),),
+    "null_takes_otherwise": (Slip("stages/journeys/walking.py:_hop", "if unknown != no:", "if False:"),),
     "record_before_timer": (
         Slip("stages/events.sql", "t.at_ <= r.at_ THEN", "t.at_ < r.at_ THEN"),
         Slip("stages/events.sql", "r.at_ < t.at_ THEN", "r.at_ <= t.at_ THEN"),
@@ -73,19 +74,19 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "arrival_sees_the_event": (
         Slip("definitions/graph.py:_Flattening._wait_for", "arrived = without_events(condition)", "arrived = condition"),
     ),
-    "holdout_bucket_off": (Slip("stages/journeys.sql", "WHEN :bucket < k.share_bp", "WHEN :bucket * 2 <= k.share_bp"),),
+    "holdout_bucket_off": (Slip("stages/journeys/entering.sql", "WHEN :bucket < k.share_bp", "WHEN :bucket * 2 <= k.share_bp"),),
     "re_entry_counts_from_the_exit": (
-        Slip("stages/journeys.sql", "max(e.entered_at) AS last_at",
+        Slip("stages/journeys/entering.sql", "max(e.entered_at) AS last_at",
              "max((SELECT max(z.ts) FROM enrollment_end AS z WHERE z.eid = e.eid)) AS last_at"),
     ),
-    "overdue_blocks_re_entry": (Slip("stages/journeys.sql", "s.reason IS NULL AND NOT s.overdue", "s.reason IS NULL"),),
-    "priority_tie_lets_in": (Slip("stages/journeys.sql", "s.priority >= d.priority", "s.priority > d.priority"),),
+    "overdue_blocks_re_entry": (Slip("stages/journeys/entering.sql", "s.reason IS NULL AND NOT s.overdue", "s.reason IS NULL"),),
+    "priority_tie_lets_in": (Slip("stages/journeys/entering.sql", "s.priority >= d.priority", "s.priority > d.priority"),),
     "supersedes_across_arenas": (
-        Slip("stages/journeys.sql", "x.pid = s.pid AND x.arena = s.arena", "x.pid = s.pid"),
-        Slip("stages/journeys.sql", "verdict = 'enter' AND arena IS NOT NULL", "verdict = 'enter'"),
+        Slip("stages/journeys/walking.sql", "x.pid = s.pid AND x.arena = s.arena", "x.pid = s.pid"),
+        Slip("stages/journeys/walking.sql", "verdict = 'enter' AND arena IS NOT NULL", "verdict = 'enter'"),
     ),
     "wait_outlives_the_limit": (
-        Slip("stages/journeys.sql", "least(m.now + to_seconds(h.seconds), m.limit_at)", "m.now + to_seconds(h.seconds)"),
+        Slip("stages/journeys/walking.sql", "least(m.now + to_seconds(h.seconds), m.limit_at)", "m.now + to_seconds(h.seconds)"),
     ),
     "suppress_unknown_lets_through": (Slip("stages/governance.py:_suppress_rule", "[exp.true()]", "[exp.false()]"),),
     "transactional_asks_consent": (
@@ -103,7 +104,7 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     ),
     "all_candidates_at_once": (Slip("stages/governance.sql", ".turn = 1", ".turn >= 1"),),
     "deadline_from_the_last_deferral": (
-        Slip("stages/journeys.sql", "limit_at), due_since FROM w_verdict",
+        Slip("stages/journeys/walking.sql", "limit_at), due_since FROM w_verdict",
              "limit_at), CASE WHEN verdict = 'defer' THEN until ELSE due_since END FROM w_verdict"),
     ),
     "failed_messages_count": (Slip("stages/governance.sql", "name = 'Message Failed'", "name = 'Never'"),),
@@ -120,7 +121,7 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
 
 SMALL = (30, 1)
-SHOWN_BY: dict[str, int] = {
+SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "window_closed_at_the_start": 2145, "check_at_forgets_older_than": 2168, "merge_keeps_the_latest": 2099,
     "merge_triggers": 2081, "survivor_is_the_largest": 2112, "email_keeps_its_case": 2112, "tie_grants_consent": 2070,
     "late_statement_wins": 2070, "late_trait_wins": 2188, "exits_after_steps": 2092, "disqualified_before_goal": 2053,
@@ -133,7 +134,8 @@ SHOWN_BY: dict[str, int] = {
     "completed_cancels": 2087, "replay_is_delivered": 2121,
     "forbidden_by_now_stays": 2144, "handed_over_is_cancelled": 2039,
 }  # fmt: skip
-"""The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it."""
+"""The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
+the world has, if any."""
 
 
 @contextmanager
@@ -149,7 +151,7 @@ def planted(slips: tuple[Slip, ...]) -> Iterator[None]:
 
 def _forget() -> None:
     """Steps that are made once for all programs are made again."""
-    for stage in (journeys, effects):
+    for stage in (entering, walking, effects):
         for made in vars(stage).values():
             if isinstance(made, _lru_cache_wrapper):
                 made.cache_clear()

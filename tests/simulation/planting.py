@@ -44,20 +44,20 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     "late_statement_wins": ("person", "if at == latest)", "if (at, granted) == said[-1])"),
     "late_trait_wins": ("person", "(at, order, text) for trait, at, order, text", "(order, at, text) for trait, at, order, text"),
     "disqualified_before_goal": (
-        "model", "if holds(e.journey.exit.goal, view):",
+        "passages", "if holds(e.journey.exit.goal, view):",
         "if holds(e.journey.exit.goal, view) and not holds(e.journey.exit.disqualified, view):",
     ),
-    "null_takes_otherwise": ("model", "if answer is not False:", "if answer is True:"),
+    "null_takes_otherwise": ("passages", "if answer is not False:", "if answer is True:"),
     "record_before_timer": ("model", "        self.run_timers(now)\n", "        self.run_timers(from_micros(record.recorded_at - 1))\n"),
-    "arrival_sees_the_event": ("model", "replace(view, item=None)", "replace(view)"),
-    "holdout_bucket_off": ("model", "< holdout.share_bp", "<= holdout.share_bp // 2"),
+    "arrival_sees_the_event": ("passages", "replace(view, item=None)", "replace(view)"),
+    "holdout_bucket_off": ("passages", "< holdout.share_bp", "<= holdout.share_bp // 2"),
     "re_entry_counts_from_the_exit": (
-        "model", "max((e.entered_at for e in same), default=EPOCH)",
+        "passages", "max((e.entered_at for e in same), default=EPOCH)",
         'max((t for i, t, _ in self.rows["ends"] if i in [e.eid for e in same]), default=EPOCH)',
     ),
-    "overdue_blocks_re_entry": ("model", "if e.eid not in overdue]", "]"),
-    "priority_tie_lets_in": ("model", "e.journey.priority >= journey.priority", "e.journey.priority > journey.priority"),
-    "wait_outlives_the_limit": ("model", "min(now + timedelta(seconds=rest), e.limit_at)", "now + timedelta(seconds=rest)"),
+    "overdue_blocks_re_entry": ("passages", "if e.eid not in overdue]", "]"),
+    "priority_tie_lets_in": ("passages", "e.journey.priority >= journey.priority", "e.journey.priority > journey.priority"),
+    "wait_outlives_the_limit": ("passages", "min(now + timedelta(seconds=rest), e.limit_at)", "now + timedelta(seconds=rest)"),
     "suppress_unknown_lets_through": ("verdicts", "evaluate(when, view) is not False", "evaluate(when, view) is True"),
     "transactional_asks_consent": (
         "verdicts", "    if not marketing:\n        return SEND\n",
@@ -69,22 +69,22 @@ PLANTED: dict[str, tuple[str, str, str]] = {
         "verdicts", "if now - per < at <= now)", "if now - per <= at <= now)\n    per += timedelta(microseconds=1)",
     ),
     "all_candidates_at_once": (
-        "model", "[:1]:\n            counted = [m for m in person.messages if", ":\n            counted = [m for m in person.messages if m.planned_at < now and",
+        "contact", "[:1]:\n            counted = [m for m in person.messages if", ":\n            counted = [m for m in person.messages if m.planned_at < now and",
     ),
     "deadline_from_the_last_deferral": (
-        "model", "e.wake_at = min(verdict.until, e.limit_at)", "e.wake_at = e.due_since = min(verdict.until, e.limit_at)",
+        "contact", "e.wake_at = min(verdict.until, e.limit_at)", "e.wake_at = e.due_since = min(verdict.until, e.limit_at)",
     ),
-    "failed_messages_count": ("model", 'and "Message Failed" not in self.outcomes.get(message, ())', ""),
-    "completed_cancels": ("model", "self._end(e, reason, now)", "self._end(e, reason, now, person)"),
+    "failed_messages_count": ("contact", 'and "Message Failed" not in self.outcomes.get(message, ())', ""),
+    "completed_cancels": ("passages", "self._end(e, reason, now)", "self._end(e, reason, now, person)"),
     "forbidden_by_now_stays": ("model", "        self._withdraw(person)\n", ""),
-    "handed_over_is_cancelled": ("model", "message.deliverable and message.message_id not in self.outcomes:", "message.deliverable:"),
+    "handed_over_is_cancelled": ("passages", "message.deliverable and message.message_id not in self.outcomes:", "message.deliverable:"),
     "replay_is_delivered": ("model", 'self.deliverable = body["command"] == "live"', "pass"),
     "merge_triggers": (
         "model", "for segment in self.project.segments:\n            if member",
         'for segment in self.project.segments:\n            merged = (person.pid, segment.name, view.now, True, "merged")\n'
         '            changes |= {(segment.name, "entered")} if merged in self.rows["memberships"] else set()\n            if member',
     ),
-    "supersedes_across_arenas": ("model", "if lower and _rivals(e, entrant.journey) and", "if lower and"),
+    "supersedes_across_arenas": ("passages", "if lower and _rivals(e, entrant.journey) and", "if lower and"),
 }  # fmt: skip
 """Fault -> module, text, wrong text. ``exits_after_steps`` needs more than a line and is planted in the engine only."""
 
@@ -112,7 +112,7 @@ def worlds_that_show(name: str) -> Iterator[tuple[int, World]]:
 
 def _faulty_model(folder: Path, package: str, module: str, right: str, wrong: str) -> ModuleType:
     (folder / package).mkdir()
-    for name in ("evaluate", "person", "verdicts", "model"):
+    for name in ("evaluate", "person", "state", "verdicts", "passages", "contact", "model"):
         text = (SOURCE / f"{name}.py").read_text()
         if name == module:
             assert text.count(right) == 1, f"{name}.py has {text.count(right)} times: {right}"

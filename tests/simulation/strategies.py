@@ -34,9 +34,9 @@ def projects(draw: st.DrawFn) -> Project:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, most_records: int = 40, towns: int = 1) -> World:
+def worlds(draw: st.DrawFn, most_records: int = 40, towns: int = 1, additions: tuple[str, ...] = ()) -> World:
     """A small valid project with a log."""
-    return world(_Drawn(draw), most_records, towns)
+    return world(_Drawn(draw), most_records, towns, additions)
 
 
 @st.composite

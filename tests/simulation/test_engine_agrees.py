@@ -20,14 +20,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cadenza.clock import from_micros
+from cadenza.simulate.additions import ADDITIONS
 from cadenza.simulate.worlds import Dice, World, seeded
-from cadenza.stages import events, journeys
+from cadenza.stages import events
+from cadenza.stages.journeys import reach
 from cadenza.store import duckdb_engine
 from tests.simulation.strategies import Rows, batches, play, smaller, story, worlds
 
 engine = pytest.importorskip("tests.simulation.engine", reason="the engine's side of the comparison is not there yet")
 
 FIRST, LAST = (int(n) for n in os.environ.get("CADENZA_SEEDS", "0:10").split(":"))
+LARGER = "CADENZA_SEEDS" in os.environ
 TOWNS, RECORDS = 6, 40
 ROWS_SHOWN = 12
 
@@ -89,11 +92,20 @@ def test_seeded_worlds(seed: int) -> None:
     agree(seeded(seed, RECORDS, TOWNS), way, f"seed {seed}")
 
 
+@pytest.mark.parametrize("seed", range(FIRST, LAST if LARGER else FIRST + 2))
+@pytest.mark.parametrize("addition", sorted(ADDITIONS))
+def test_additions_to_the_language(addition: str, seed: int) -> None:
+    """Each part of the language that not every world has; ``CADENZA_SEEDS`` gives more seeds of it too."""
+    dice = Dice(-seed - 1)
+    way = Way(((1000,), (60, 20), (150, 7))[dice.below(3)], dice.below(4) == 0, (512, 3)[dice.below(2)])
+    agree(seeded(seed, RECORDS, 3, (addition,)), way, f"{addition}, seed {seed}")
+
+
 @pytest.mark.parametrize("seed", range(40 + FIRST, min(40 + LAST, 44 + FIRST)))
 def test_what_many_share_decides_alike(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Busy waves run statements for all that could be: here all waves do, small ones are planned like large ones,
     and a wave takes no more than two lanes."""
-    monkeypatch.setattr(journeys, "FEW", 0)
+    monkeypatch.setattr(reach, "FEW", 0)
     monkeypatch.setattr(duckdb_engine, "_SMALL", 0)
     monkeypatch.setattr(events, "MOST_LANES", 2)
     agree(seeded(seed), Way((150,)), f"seed {seed}")

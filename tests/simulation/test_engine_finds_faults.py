@@ -23,8 +23,9 @@ def _engine(world: World) -> Rows:
 
 
 @lru_cache(maxsize=64)
-def _agreed(seed: int) -> tuple[World, Rows]:
-    world = seeded(seed, *SMALL)
+def _agreed(shown_by: int | tuple[int, str]) -> tuple[World, Rows]:
+    seed, *additions = shown_by if isinstance(shown_by, tuple) else (shown_by,)
+    world = seeded(seed, *SMALL, tuple(additions))
     expected = play(world)
     assert (found := difference(expected, _engine(world))) is None, f"seed {seed}, no fault planted: {found}"
     return world, expected

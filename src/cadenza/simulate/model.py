@@ -6,49 +6,34 @@ It is slow on purpose wherever slow is plainer. Numbered comments name the steps
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from cadenza.clock import EPOCH, from_micros, to_micros
-from cadenza.definitions.builtin import BUILTIN_CONTRACTS
-from cadenza.definitions.contract_fields import declared
-from cadenza.definitions.expression import Agg, Consented, Expr, InJourney, InSegment, OlderThan, Trait, walk
+from cadenza.clock import from_micros
 from cadenza.definitions.kinds import (
-    Branch,
-    ExitStep,
-    Holdout,
     Identifier,
-    Journey,
-    Send,
-    Split,
-    Step,
     Update,
-    Wait,
-    WaitFor,
 )  # fmt: skip
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError
-from cadenza.ids import bucket, enrollment_id, message_id
 from cadenza.ports.ledger import Record
 from cadenza.simulate import verdicts
+from cadenza.simulate.contact import Contact
 from cadenza.simulate.evaluate import (
     Event,
     Value,
     View,
     changes_at,
-    coerce,
     convert,
-    evaluate,
     holds,
     json_text,
     read_json,
     text_of,
 )  # fmt: skip
-from cadenza.simulate.person import END, START, Enrollment, Message, Person, identifiers_of, layout, normal
+from cadenza.simulate.person import Person, identifiers_of, normal
 
 ITEMS_AT_ONE_INSTANT = 2_000
 PID_COLUMN = {"memberships": 0, "refusals": 0, "messages": 1}
@@ -59,29 +44,8 @@ class ModelError(CadenzaError):
     """The model cannot go on: a record it does not know, or journeys that go round for ever at one instant."""
 
 
-class Model:
+class Model(Contact):
     """A world of persons under one project: ``apply`` the log's records in order, ``run_timers`` to the horizon."""
-
-    def __init__(self, project: Project) -> None:
-        self.project = project
-        self.types = {name: p.type for c in (*BUILTIN_CONTRACTS, *project.contracts) for name, p in declared(c).items()}
-        self.traits = {t.name: t for t in project.traits}
-        self.steps = {j.name: {p: (s, follows) for p, s, follows in layout(j.steps)} for j in project.journeys}
-        self.order = sorted(project.journeys, key=lambda j: (-j.priority, j.name))
-        self.purposes = _purposes(project)
-        self.persons: dict[int, Person] = {}
-        self.merged_into: dict[int, int] = {}
-        self.owner: dict[tuple[str, str], int] = {}
-        self.deliverable = True
-        self.outcomes: dict[str, set[str]] = {}
-        self.cancelled: dict[str, str] = {}
-        self.nonqualified: Counter[tuple[str, datetime, str]] = Counter()
-        self.rows: dict[str, list[tuple[Any, ...]]] = {
-            name: [] for name in ("memberships", "ends", "transitions", "refusals", "decisions", "messages")
-        }
-        self.merges = 0
-        self._applied = 0
-        self._items, self._last = 0, (EPOCH, 0)
 
     # --- records and timers ------------------------------------------------------------------------------
 
@@ -118,11 +82,6 @@ class Model:
             self._item(person, now, None, "time")
 
     # --- 1 identity and 2 merge --------------------------------------------------------------------------
-
-    def _resolve(self, pid: int) -> Person | None:
-        while pid in self.merged_into:
-            pid = self.merged_into[pid]
-        return self.persons.get(pid)
 
     def _identify(self, record: Record, body: dict[str, Any], now: datetime) -> Person | None:
         found = identifiers_of(self.project, body)
@@ -186,13 +145,6 @@ class Model:
             self.outcomes.setdefault(told, set()).add(str(name))
         self._item(person, now, event, "record")
 
-    def _set(self, person: Person, trait: str, text: str | None, at: datetime) -> None:
-        definition = self.traits.get(trait)
-        if definition is None or text is None or convert(text, definition.type) is None:
-            return
-        self._applied += 1
-        person.values.append((trait, at, self._applied, text))
-
     def _said(self, person: Person, name: str, properties: Mapping[str, Any], at: datetime) -> None:
         """5 consent and 6 suppression."""
         purpose, channel, reason = (json_text(properties.get(n)) for n in ("purpose", "channel", "reason"))
@@ -209,43 +161,6 @@ class Model:
             person.suppressions.append(("email", "complaint"))
         elif name == "Suppressed" and channel and reason:
             person.suppressions.append((channel, reason))
-
-    # --- what a condition sees -----------------------------------------------------------------------------
-
-    def _view(
-        self, person: Person, now: datetime, item: Event | None, member: Callable[[str], bool] | None = None
-    ) -> View:
-        live = {e.journey.name for e in person.live()}
-
-        def trait(name: str) -> Value:
-            return self._trait(person, name, view)
-
-        view = View(
-            now=now, events=person.events, item=item, types=self.types, trait=trait,
-            member=member or (lambda s: s in person.segments), in_journey=lambda j: j in live,
-            consented=person.consented,
-        )  # fmt: skip
-        return view
-
-    def _trait(self, person: Person, name: str, view: View) -> Value:
-        definition = self.traits.get(name)
-        if definition is None:
-            return None
-        if definition.value is not None:
-            return coerce(evaluate(definition.value, view), definition.type)
-        return convert(person.trait_text(name), definition.type)
-
-    def _value(self, name: str) -> Expr | None:
-        return self.traits[name].value if name in self.traits else None
-
-    def _stored(self, node: Expr) -> bool:
-        """Whether events and sent traits alone decide the value, so that it changes with records only."""
-        return not any(
-            isinstance(n, (OlderThan, InSegment, InJourney, Consented))
-            or (isinstance(n, Agg) and n.within_s is not None)
-            or (isinstance(n, Trait) and (inner := self._value(n.name)) is not None and not self._stored(inner))
-            for n in walk(node)
-        )
 
     # --- 8 to 12: every item -------------------------------------------------------------------------------
 
@@ -285,202 +200,6 @@ class Model:
         person.check_at = min(instants, default=None)
         return changes
 
-    def _journeys(self, person: Person, view: View, changes: set[tuple[str, str]]) -> None:
-        now, overdue = view.now, set()
-        for e in person.live():  # 10.1
-            if holds(e.journey.exit.goal, view):
-                self._end(e, "goal", now, person)
-            elif holds(e.journey.exit.disqualified, view):
-                self._end(e, "disqualified", now, person)
-            elif e.limit_at <= now:
-                overdue.add(e.eid)
-        entrants = []
-        for journey in self.order:  # 10.2
-            on = journey.entry.on
-            named = view.item is not None and on.event is not None and view.item.name == on.event
-            if (on.segment, on.change) in changes or (named and holds(on.where, view, view.item)):
-                entrants += self._candidate(person, journey, view, overdue)
-        for entrant in entrants:  # 10.3
-            for e in person.live():
-                lower = e.journey.priority < entrant.journey.priority
-                if lower and _rivals(e, entrant.journey) and e.journey.exit.superseded:
-                    self._end(e, "superseded", now, person)
-        for e in person.live():
-            if e.eid in overdue:
-                self._end(e, "time_limit", now, person)
-        for e in person.live():  # 10.4
-            self._progress(person, e, msgspec.structs.replace(view, flags=e.flags))
-
-    def _candidate(self, person: Person, journey: Journey, view: View, overdue: set[int]) -> list[Enrollment]:
-        """The new enrollment, or none with its reason on record."""
-        entry, now = journey.entry, view.now
-        key = "" if entry.key is None else text_of(evaluate(entry.key, view, view.item))
-        refusal: tuple[str, str] | None = ("no_key", "key")
-        if key is not None:
-            qualified = True if entry.when is None else evaluate(entry.when, view)
-            if qualified is not True:
-                rule = "when" if qualified is False else "when_unknown"
-                self.nonqualified[journey.name, now.replace(minute=0, second=0, microsecond=0), rule] += 1
-                return []
-            refusal = self._refusal(person, journey, key, view, overdue)
-        if refusal is not None:
-            self.rows["refusals"].append((person.pid, journey.name, now, key or "", *refusal))
-            return []
-        entrant = Enrollment(
-            eid=enrollment_id(journey.name, person.pid, key or "", to_micros(now)), origin=person.pid, journey=journey,
-            key=key or "", entered_at=now, limit_at=now + timedelta(seconds=journey.exit.time_limit_s),
-        )  # fmt: skip
-        person.enrollments.append(entrant)
-        return [entrant]
-
-    def _refusal(
-        self, person: Person, journey: Journey, key: str, view: View, overdue: set[int]
-    ) -> tuple[str, str] | None:
-        entry = journey.entry
-        if entry.unless is not None and evaluate(entry.unless, view) is not False:
-            return "suppressed", "unless"
-        running = [e for e in person.live() if e.eid not in overdue]
-        same = [e for e in person.enrollments if (e.journey.name, e.key) == (journey.name, key)]
-        if any(e in running for e in same):
-            return "re_entry", "running"
-        if same and entry.again == "once":
-            return "re_entry", "once"
-        again_at = max((e.entered_at for e in same), default=EPOCH) + timedelta(seconds=entry.again_after_s)
-        if same and entry.again == "after" and again_at > view.now:
-            return "re_entry", "after"
-        if any(_rivals(e, journey) and e.journey.priority >= journey.priority for e in running):
-            return "priority", str(journey.arena)
-        if journey.holdout is not None and self._arm(person, journey.holdout, view.now) == "holdout":
-            return "holdout", journey.holdout.name
-        return None
-
-    def _arm(self, person: Person, holdout: Holdout | None, now: datetime) -> str | None:
-        if holdout is None:
-            return None
-        if person.arm(holdout.name) is None:
-            arm = "holdout" if bucket(holdout.name, person.pid) < holdout.share_bp else "treated"
-            person.assignments.append((holdout.name, now, person.pid, arm))
-        return person.arm(holdout.name)
-
-    # --- 10.4 steps ----------------------------------------------------------------------------------------
-
-    def _step(self, enrollment: Enrollment) -> Step | None:
-        return self.steps[enrollment.journey.name].get(enrollment.step, (None, ""))[0]
-
-    def _progress(self, person: Person, e: Enrollment, view: View) -> None:
-        if e.step == START:
-            self._go(person, e, view, "entered", "steps[0]" if e.journey.steps else END)
-            return
-        step, follows = self.steps[e.journey.name][e.step]
-        due, cause = e.due(view.now), None
-        match step:
-            case Wait() if due:
-                cause = "timer"
-            case Update() if due:
-                cause = "updated"
-            case WaitFor(any=conditions, as_=flag):
-                matched = any(holds(c, view) for c in conditions)
-                cause = "matched" if matched else "timeout" if due else None
-                if cause and flag:
-                    e.flags[flag] = matched
-        if cause:
-            self._go(person, e, view, cause, follows)
-
-    def _go(self, person: Person, e: Enrollment, view: View, cause: str, path: str) -> None:
-        """Walk to the next resting step, or the end."""
-        now, steps, reason = view.now, self.steps[e.journey.name], "completed"
-        without_event = msgspec.structs.replace(view, item=None)
-        while path != END:
-            step, follows = steps[path]
-            match step:
-                case Branch():
-                    inside = self._taken(step, path, view)
-                    path = f"{inside}[0]" if f"{inside}[0]" in steps else follows
-                case Split():
-                    inside = f"{path}.split.{_split_arm(step, person.pid)}.steps"
-                    path = f"{inside}[0]" if f"{inside}[0]" in steps else follows
-                case WaitFor(any=any_, as_=flag) if any(holds(c, without_event) for c in any_):
-                    e.flags.update({flag: True} if flag else {})
-                    path = follows
-                case ExitStep(reason=reason):
-                    path = END
-                case _:
-                    break
-        self.rows["transitions"].append((e.eid, now, cause, e.step, path))
-        if path == END:
-            self._end(e, reason, now)
-            return
-        rest = step.duration_s if isinstance(step, Wait) else step.until_s if isinstance(step, WaitFor) else 0
-        e.step, e.verdict, e.due_since = path, None, now
-        e.wake_at = min(now + timedelta(seconds=rest), e.limit_at)
-
-    def _taken(self, step: Branch, path: str, view: View) -> str:
-        for i, arm in enumerate(step.arms):
-            answer = evaluate(arm.when, view)
-            if answer is not False:
-                return f"{path}.branch.unknown" if answer is None else f"{path}.branch.arms[{i}].steps"
-        return f"{path}.branch.otherwise"
-
-    def _end(self, e: Enrollment, reason: str, now: datetime, cancel: Person | None = None) -> None:
-        e.step, e.wake_at = END, None
-        self.rows["ends"].append((e.eid, now, reason))
-        for message in cancel.messages if cancel else ():  # 10.5
-            if message.eid == e.eid and message.deliverable and message.message_id not in self.outcomes:
-                self.cancelled.setdefault(message.message_id, reason)
-
-    def _withdraw(self, person: Person) -> None:
-        """12: what consent or suppression forbids by now is not handed over any more."""
-        for message in person.messages:
-            if not message.deliverable or message.message_id in self.outcomes:
-                continue
-            template = self.project.template(message.template)
-            reason = verdicts.withdrawn(person, template)
-            if reason is not None:
-                self.cancelled.setdefault(message.message_id, reason)
-
-    # --- 11 governance and 12 effects ------------------------------------------------------------------------
-
-    def _govern(self, person: Person, view: View) -> list[Enrollment]:
-        """Decide the person's candidates; those sent or dropped go on in this item."""
-        now, left = view.now, []
-        for e in person.live():
-            step = self._step(e)
-            if isinstance(step, Send) and e.due(now):
-                template = self.project.template(step.template)
-                verdict = verdicts.judge(
-                    self.project, person, e, template, view, lambda: self._arm(person, self.project.policy.holdout, now)
-                )
-                if verdict is None:
-                    left.append((-e.journey.priority, verdicts.deadline(self.project, e), e.eid, e, template))
-                else:
-                    self._decide(person, e, verdict, view)
-        for *_, e, template in sorted(left, key=lambda c: c[:3])[:1]:
-            counted = [m for m in person.messages if m.marketing and self._counts(m.message_id)]
-            self._decide(person, e, verdicts.capped(self.project, e, template.channel, counted, now), view)
-        return [e for e in person.live() if e.verdict is not None]
-
-    def _counts(self, message: str) -> bool:
-        return message not in self.cancelled and "Message Failed" not in self.outcomes.get(message, ())
-
-    def _decide(self, person: Person, e: Enrollment, verdict: verdicts.Verdict, view: View) -> None:
-        now, step = view.now, self._step(e)
-        assert isinstance(step, Send)
-        self.rows["decisions"].append((e.eid, e.step, now, verdict.verdict, verdict.reason, verdict.until))
-        if verdict.until is not None:
-            e.wake_at = min(verdict.until, e.limit_at)
-            return
-        e.verdict = "sent" if verdict == verdicts.SEND else "dropped"
-        if verdict == verdicts.SEND:
-            template = self.project.template(step.template)
-            message = Message(
-                message_id=message_id(e.eid, e.step), eid=e.eid, template=template.name, channel=template.channel,
-                marketing=template.message_class == "marketing", planned_at=now, deliverable=self.deliverable,
-                address=verdicts.address_of(self.project, template, view) or "",
-            )  # fmt: skip
-            person.messages.append(message)
-            row = (message.message_id, person.pid, template.name, message.address, now, message.deliverable)
-            self.rows["messages"].append(row)
-
     # --- what can be compared ------------------------------------------------------------------------------
 
     def observations(self) -> dict[str, list[tuple[Any, ...]]]:
@@ -516,33 +235,3 @@ class Model:
 def _literal(value: str | int | float | bool) -> Value:
     """A literal of an update step; a number with a fraction by its text, as YAML wrote it."""
     return repr(value) if isinstance(value, float) else value
-
-
-def _rivals(e: Enrollment, journey: Journey) -> bool:
-    return journey.arena is not None and e.journey.arena == journey.arena and e.journey.name != journey.name
-
-
-def _split_arm(step: Split, unit: int) -> str:
-    number, reached = bucket(step.name, unit), 0
-    for arm in step.arms:
-        reached += arm.share_bp
-        if number < reached:
-            return arm.name
-    return step.arms[-1].name
-
-
-def _purposes(project: Project) -> list[str]:
-    """Every purpose that the project names, in templates and in conditions."""
-    named = {t.purpose for t in project.templates}
-    for expression in _expressions(project):
-        named |= {node.purpose for node in walk(expression) if isinstance(node, Consented)}
-    return sorted(named)
-
-
-def _expressions(value: Any) -> list[Expr]:
-    """Every condition inside a definition, however deep."""
-    if isinstance(value, Expr.__args__):  # type: ignore[attr-defined]
-        return [value]
-    if isinstance(value, msgspec.Struct):
-        return [e for field in value.__struct_fields__ for e in _expressions(getattr(value, field))]
-    return [e for each in value for e in _expressions(each)] if isinstance(value, tuple) else []

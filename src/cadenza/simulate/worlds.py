@@ -15,6 +15,8 @@ import msgspec
 from cadenza.clock import MICROSECOND, iso, to_micros
 from cadenza.definitions.project import Project
 from cadenza.ports.ledger import Record
+from cadenza.simulate.addition import Addition
+from cadenza.simulate.additions import ADDITIONS
 from cadenza.simulate.chooser import Chooser, Dice, chance, pick
 from cadenza.simulate.made_projects import EVENTS, make_project
 from cadenza.simulate.model import Model
@@ -28,18 +30,22 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     horizon: int
 
 
-def world(chooser: Chooser, most_records: int = 70, towns: int = 1) -> World:
+def world(chooser: Chooser, most_records: int = 70, towns: int = 1, additions: tuple[str, ...] = ()) -> World:
     """A random world of at least 8 and about ``most_records`` records after the deploy record, in each of its towns:
-    groups of people that never meet, which an engine that works on sets can take in one stride."""
+    groups of people that never meet, which an engine that works on sets can take in one stride. ``additions``: names
+    of ``ADDITIONS`` that it has besides."""
     project = make_project(chooser)
-    records = _Log(chooser, project, towns).grow(8 + chooser.below(max(most_records - 20, 1)))
+    added = tuple(ADDITIONS[name] for name in additions)
+    for addition in added:
+        project = addition.project(chooser, project)
+    records = _Log(chooser, project, towns, added).grow(8 + chooser.below(max(most_records - 20, 1)))
     horizon = records[-1].recorded_at + 3600_000_000 * pick(chooser, [24 * 12, 1, 24 * 45])
     return World(project=project, records=tuple(records), horizon=horizon)
 
 
-def seeded(seed: int, most_records: int = 70, towns: int = 1) -> World:
+def seeded(seed: int, most_records: int = 70, towns: int = 1, additions: tuple[str, ...] = ()) -> World:
     """The world of a seed."""
-    return world(Dice(seed), most_records, towns)
+    return world(Dice(seed), most_records, towns, additions)
 
 
 def deploy_record(project: Project, at: int, offset: int = 1) -> Record:
@@ -71,8 +77,9 @@ _STEPS_S = [3600, 0, 60, 1800, 6 * 3600, 600, 86400, 2 * 3600]
 class _Log:
     """Grows a log; a model runs beside it, so that records can fall on timers and outcomes can name messages."""
 
-    def __init__(self, chooser: Chooser, project: Project, towns: int) -> None:
-        self._c = chooser
+    def __init__(self, chooser: Chooser, project: Project, towns: int, additions: tuple[Addition, ...]) -> None:
+        self._c, self._project = chooser, project
+        self._added = tuple((a.call, a.percent) for a in additions if a.call is not None)
         self._towns, self._town = range(towns), ""
         self._model = Model(project)
         start, self._zone = pick(chooser, _STARTS)
@@ -150,6 +157,9 @@ class _Log:
         if roll >= 90 and self._model.rows["messages"]:
             return "outcome", self._outcome()
         body: dict[str, Any] = self._who() | {"occurred_at": self._occurred(), "context": {}}
+        for added, percent in self._added:
+            if chance(c, percent):
+                return "call", body | added(c, self._project, self._at)
         if roll < 60:
             name = pick(c, [*EVENTS, "Order Completed", "Order Completed", "Product Viewed", "Ping"])
             return "call", body | {"type": "track", "event": name, "properties": self._properties(name)}

@@ -1,0 +1,7 @@
+"""The additions to generated worlds, by name: one module each."""
+
+from __future__ import annotations
+
+from cadenza.simulate.addition import Addition
+
+ADDITIONS: dict[str, Addition] = {}

@@ -1,0 +1,69 @@
+"""Governance in the reference model: what is sent, deferred and dropped of one person at one item."""
+
+from __future__ import annotations
+
+from cadenza.definitions.kinds import (
+    Send,
+)  # fmt: skip
+from cadenza.ids import message_id
+from cadenza.simulate import verdicts
+from cadenza.simulate.evaluate import (
+    View,
+)  # fmt: skip
+from cadenza.simulate.passages import Passages
+from cadenza.simulate.person import Enrollment, Message, Person
+
+
+class Contact(Passages):
+    """11 and 12 of the specification."""
+
+    def _withdraw(self, person: Person) -> None:
+        """12: what consent or suppression forbids by now is not handed over any more."""
+        for message in person.messages:
+            if not message.deliverable or message.message_id in self.outcomes:
+                continue
+            template = self.project.template(message.template)
+            reason = verdicts.withdrawn(person, template)
+            if reason is not None:
+                self.cancelled.setdefault(message.message_id, reason)
+
+    def _govern(self, person: Person, view: View) -> list[Enrollment]:
+        """Decide the person's candidates; those sent or dropped go on in this item."""
+        now, left = view.now, []
+        for e in person.live():
+            step = self._step(e)
+            if isinstance(step, Send) and e.due(now):
+                template = self.project.template(step.template)
+                verdict = verdicts.judge(
+                    self.project, person, e, template, view, lambda: self._arm(person, self.project.policy.holdout, now)
+                )
+                if verdict is None:
+                    left.append((-e.journey.priority, verdicts.deadline(self.project, e), e.eid, e, template))
+                else:
+                    self._decide(person, e, verdict, view)
+        for *_, e, template in sorted(left, key=lambda c: c[:3])[:1]:
+            counted = [m for m in person.messages if m.marketing and self._counts(m.message_id)]
+            self._decide(person, e, verdicts.capped(self.project, e, template.channel, counted, now), view)
+        return [e for e in person.live() if e.verdict is not None]
+
+    def _counts(self, message: str) -> bool:
+        return message not in self.cancelled and "Message Failed" not in self.outcomes.get(message, ())
+
+    def _decide(self, person: Person, e: Enrollment, verdict: verdicts.Verdict, view: View) -> None:
+        now, step = view.now, self._step(e)
+        assert isinstance(step, Send)
+        self.rows["decisions"].append((e.eid, e.step, now, verdict.verdict, verdict.reason, verdict.until))
+        if verdict.until is not None:
+            e.wake_at = min(verdict.until, e.limit_at)
+            return
+        e.verdict = "sent" if verdict == verdicts.SEND else "dropped"
+        if verdict == verdicts.SEND:
+            template = self.project.template(step.template)
+            message = Message(
+                message_id=message_id(e.eid, e.step), eid=e.eid, template=template.name, channel=template.channel,
+                marketing=template.message_class == "marketing", planned_at=now, deliverable=self.deliverable,
+                address=verdicts.address_of(self.project, template, view) or "",
+            )  # fmt: skip
+            person.messages.append(message)
+            row = (message.message_id, person.pid, template.name, message.address, now, message.deliverable)
+            self.rows["messages"].append(row)

@@ -1,0 +1,189 @@
+"""Journeys in the reference model: exits, entries and steps of one person at one item."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from cadenza.clock import EPOCH, to_micros
+from cadenza.definitions.kinds import (
+    Branch,
+    ExitStep,
+    Holdout,
+    Journey,
+    Split,
+    Step,
+    Update,
+    Wait,
+    WaitFor,
+)  # fmt: skip
+from cadenza.ids import bucket, enrollment_id
+from cadenza.simulate.evaluate import (
+    View,
+    evaluate,
+    holds,
+    text_of,
+)  # fmt: skip
+from cadenza.simulate.person import END, START, Enrollment, Person
+from cadenza.simulate.state import State
+
+
+class Passages(State):
+    """10 of the specification."""
+
+    def _journeys(self, person: Person, view: View, changes: set[tuple[str, str]]) -> None:
+        now, overdue = view.now, set()
+        for e in person.live():  # 10.1
+            if holds(e.journey.exit.goal, view):
+                self._end(e, "goal", now, person)
+            elif holds(e.journey.exit.disqualified, view):
+                self._end(e, "disqualified", now, person)
+            elif e.limit_at <= now:
+                overdue.add(e.eid)
+        entrants = []
+        for journey in self.order:  # 10.2
+            on = journey.entry.on
+            named = view.item is not None and on.event is not None and view.item.name == on.event
+            if (on.segment, on.change) in changes or (named and holds(on.where, view, view.item)):
+                entrants += self._candidate(person, journey, view, overdue)
+        for entrant in entrants:  # 10.3
+            for e in person.live():
+                lower = e.journey.priority < entrant.journey.priority
+                if lower and _rivals(e, entrant.journey) and e.journey.exit.superseded:
+                    self._end(e, "superseded", now, person)
+        for e in person.live():
+            if e.eid in overdue:
+                self._end(e, "time_limit", now, person)
+        for e in person.live():  # 10.4
+            self._progress(person, e, msgspec.structs.replace(view, flags=e.flags))
+
+    def _candidate(self, person: Person, journey: Journey, view: View, overdue: set[int]) -> list[Enrollment]:
+        """The new enrollment, or none with its reason on record."""
+        entry, now = journey.entry, view.now
+        key = "" if entry.key is None else text_of(evaluate(entry.key, view, view.item))
+        refusal: tuple[str, str] | None = ("no_key", "key")
+        if key is not None:
+            qualified = True if entry.when is None else evaluate(entry.when, view)
+            if qualified is not True:
+                rule = "when" if qualified is False else "when_unknown"
+                self.nonqualified[journey.name, now.replace(minute=0, second=0, microsecond=0), rule] += 1
+                return []
+            refusal = self._refusal(person, journey, key, view, overdue)
+        if refusal is not None:
+            self.rows["refusals"].append((person.pid, journey.name, now, key or "", *refusal))
+            return []
+        entrant = Enrollment(
+            eid=enrollment_id(journey.name, person.pid, key or "", to_micros(now)), origin=person.pid, journey=journey,
+            key=key or "", entered_at=now, limit_at=now + timedelta(seconds=journey.exit.time_limit_s),
+        )  # fmt: skip
+        person.enrollments.append(entrant)
+        return [entrant]
+
+    def _refusal(
+        self, person: Person, journey: Journey, key: str, view: View, overdue: set[int]
+    ) -> tuple[str, str] | None:
+        entry = journey.entry
+        if entry.unless is not None and evaluate(entry.unless, view) is not False:
+            return "suppressed", "unless"
+        running = [e for e in person.live() if e.eid not in overdue]
+        same = [e for e in person.enrollments if (e.journey.name, e.key) == (journey.name, key)]
+        if any(e in running for e in same):
+            return "re_entry", "running"
+        if same and entry.again == "once":
+            return "re_entry", "once"
+        again_at = max((e.entered_at for e in same), default=EPOCH) + timedelta(seconds=entry.again_after_s)
+        if same and entry.again == "after" and again_at > view.now:
+            return "re_entry", "after"
+        if any(_rivals(e, journey) and e.journey.priority >= journey.priority for e in running):
+            return "priority", str(journey.arena)
+        if journey.holdout is not None and self._arm(person, journey.holdout, view.now) == "holdout":
+            return "holdout", journey.holdout.name
+        return None
+
+    def _arm(self, person: Person, holdout: Holdout | None, now: datetime) -> str | None:
+        if holdout is None:
+            return None
+        if person.arm(holdout.name) is None:
+            arm = "holdout" if bucket(holdout.name, person.pid) < holdout.share_bp else "treated"
+            person.assignments.append((holdout.name, now, person.pid, arm))
+        return person.arm(holdout.name)
+
+    # --- 10.4 steps ----------------------------------------------------------------------------------------
+
+    def _step(self, enrollment: Enrollment) -> Step | None:
+        return self.steps[enrollment.journey.name].get(enrollment.step, (None, ""))[0]
+
+    def _progress(self, person: Person, e: Enrollment, view: View) -> None:
+        if e.step == START:
+            self._go(person, e, view, "entered", "steps[0]" if e.journey.steps else END)
+            return
+        step, follows = self.steps[e.journey.name][e.step]
+        due, cause = e.due(view.now), None
+        match step:
+            case Wait() if due:
+                cause = "timer"
+            case Update() if due:
+                cause = "updated"
+            case WaitFor(any=conditions, as_=flag):
+                matched = any(holds(c, view) for c in conditions)
+                cause = "matched" if matched else "timeout" if due else None
+                if cause and flag:
+                    e.flags[flag] = matched
+        if cause:
+            self._go(person, e, view, cause, follows)
+
+    def _go(self, person: Person, e: Enrollment, view: View, cause: str, path: str) -> None:
+        """Walk to the next resting step, or the end."""
+        now, steps, reason = view.now, self.steps[e.journey.name], "completed"
+        without_event = msgspec.structs.replace(view, item=None)
+        while path != END:
+            step, follows = steps[path]
+            match step:
+                case Branch():
+                    inside = self._taken(step, path, view)
+                    path = f"{inside}[0]" if f"{inside}[0]" in steps else follows
+                case Split():
+                    inside = f"{path}.split.{_split_arm(step, person.pid)}.steps"
+                    path = f"{inside}[0]" if f"{inside}[0]" in steps else follows
+                case WaitFor(any=any_, as_=flag) if any(holds(c, without_event) for c in any_):
+                    e.flags.update({flag: True} if flag else {})
+                    path = follows
+                case ExitStep(reason=reason):
+                    path = END
+                case _:
+                    break
+        self.rows["transitions"].append((e.eid, now, cause, e.step, path))
+        if path == END:
+            self._end(e, reason, now)
+            return
+        rest = step.duration_s if isinstance(step, Wait) else step.until_s if isinstance(step, WaitFor) else 0
+        e.step, e.verdict, e.due_since = path, None, now
+        e.wake_at = min(now + timedelta(seconds=rest), e.limit_at)
+
+    def _taken(self, step: Branch, path: str, view: View) -> str:
+        for i, arm in enumerate(step.arms):
+            answer = evaluate(arm.when, view)
+            if answer is not False:
+                return f"{path}.branch.unknown" if answer is None else f"{path}.branch.arms[{i}].steps"
+        return f"{path}.branch.otherwise"
+
+    def _end(self, e: Enrollment, reason: str, now: datetime, cancel: Person | None = None) -> None:
+        e.step, e.wake_at = END, None
+        self.rows["ends"].append((e.eid, now, reason))
+        for message in cancel.messages if cancel else ():  # 10.5
+            if message.eid == e.eid and message.deliverable and message.message_id not in self.outcomes:
+                self.cancelled.setdefault(message.message_id, reason)
+
+
+def _rivals(e: Enrollment, journey: Journey) -> bool:
+    return journey.arena is not None and e.journey.arena == journey.arena and e.journey.name != journey.name
+
+
+def _split_arm(step: Split, unit: int) -> str:
+    number, reached = bucket(step.name, unit), 0
+    for arm in step.arms:
+        reached += arm.share_bp
+        if number < reached:
+            return arm.name
+    return step.arms[-1].name

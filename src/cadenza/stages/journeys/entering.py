@@ -1,0 +1,97 @@
+"""Who may enter, and who is refused: the candidates of a wave in their total order."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sqlglot import exp
+
+from cadenza.definitions.expression import Expr
+from cadenza.sql.expression import Compiler, bucket
+from cadenza.sql.program import Program, Version
+from cadenza.sql.step import Script, Step, any_of, column, sql, text
+from cadenza.stages.journeys.compiling import compiler_of, per_journey
+
+_SCRIPT = Script.beside(__file__, "journeys")
+
+
+def candidates(program: Program, jids: frozenset[int], changed: frozenset[tuple[str, bool]],
+               events: frozenset[str]) -> Step:  # fmt: skip
+    """Candidates of the journeys whose trigger fired in the wave."""
+    return program.cached(
+        ("journeys.candidates", jids, changed, events), lambda: _candidates(program, jids, changed, events)
+    )
+
+
+def _candidates(program: Program, jids: frozenset[int], changed: frozenset[tuple[str, bool]],
+                events: frozenset[str]) -> Step:  # fmt: skip
+    compiler = compiler_of(program, events)
+    subject = column("jid", "t")
+
+    def given(tree: Expr | None, otherwise: exp.Expr) -> exp.Expr:
+        return compiler.condition(tree) if tree is not None else otherwise
+
+    parts = {
+        "fires": per_journey(program, jids, subject, lambda v: _true(given(v.journey.entry.on.where, exp.true())), exp.true()),
+        "key": per_journey(program, jids, subject, lambda v: _key(program, v, compiler), sql("CAST(NULL AS VARCHAR)")),
+        "qualifies": per_journey(program, jids, subject, lambda v: given(v.journey.entry.when, exp.true()), exp.true()),
+        "withheld": per_journey(program, jids, subject, lambda v: given(v.journey.entry.unless, exp.false()), exp.false()),
+    }  # fmt: skip
+    triggered = [(s, e) for s, e in sorted(changed) if _triggers(program, s, e)]
+    if not triggered:
+        return _SCRIPT.step("w_cand_events", **parts)
+    tests = [
+        exp.and_(
+            exp.EQ(this=column("segment", "t"), expression=text(s)),
+            exp.EQ(this=column("change", "t"), expression=text("entered" if e else "left")),
+            column(f"n_{s}", "x") if e else column(f"s_{s}", "x"),
+            exp.not_(column(f"s_{s}", "x") if e else column(f"n_{s}", "x")),
+        )
+        for s, e in triggered
+    ]  # fmt: skip
+    return _SCRIPT.step("w_cand", changed=any_of(tests), **parts)
+
+
+def _true(tree: exp.Expr) -> exp.Expr:
+    return tree if isinstance(tree, exp.Boolean) else exp.Coalesce(this=tree, expressions=[exp.false()])
+
+
+def _key(program: Program, version: Version, compiler: Compiler) -> exp.Expr:
+    key = version.journey.entry.key
+    if key is None:
+        return sql("CAST(NULL AS VARCHAR)")
+    tree = compiler.condition(key)
+    if getattr(key, "name", None) and program.schema.properties.get(key.name) == "timestamp":  # type: ignore[union-attr]
+        return exp.func("strftime", tree, text("%Y-%m-%dT%H:%M:%S.%fZ"))
+    return exp.cast(tree, "varchar", dialect="duckdb")
+
+
+def _triggers(program: Program, segment: str, entered: bool) -> bool:
+    change = "entered" if entered else "left"
+    return any(v.journey.entry.on.segment == segment and v.journey.entry.on.change == change for v in program.current())
+
+
+@lru_cache(maxsize=1)
+def judge() -> list[Step]:
+    """Judge the candidates in their total order."""
+    return [_SCRIPT.step("w_judged", bucket=_share()), _SCRIPT.step("w_entry")]
+
+
+def count_unqualified() -> Step:
+    """Plain non-qualification, counted by journey, hour and rule."""
+    return _SCRIPT.step("nonqualified")
+
+
+@lru_cache(maxsize=16)
+def record_entries(verdicts: frozenset[str], held: bool) -> list[Step]:
+    """Rows for the verdicts that occurred: refusals, and assignments where a journey holds out (``held``)."""
+    steps = []
+    if verdicts - {"enter"}:
+        steps.append(_SCRIPT.step("refusal"))
+    if held and verdicts & {"enter", "holdout"}:
+        steps.append(_SCRIPT.step("assignment", bucket=_share()))
+    return steps
+
+
+def _share() -> exp.Expr:
+    return bucket(column("holdout", "k"), column("pid", "k"))
