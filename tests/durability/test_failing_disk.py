@@ -220,3 +220,34 @@ def test_the_outbox(disk: FaultyFiles, tmp_path: Path) -> None:
         outbox.close()
         shutil.rmtree(folder)
     assert failed > 40, "the plans come to something"
+
+
+def test_a_flipped_byte_in_the_outbox_is_never_a_wrong_message(tmp_path: Path) -> None:
+    """Whatever byte of the file is wrong: a message is handed over as it was published, or not at all and that is said."""
+    source = tmp_path / "made"
+    published = {f"x{n}": an_outbox_message(f"x{n}", address=f"anna{n}@shop.example") for n in range(3)}
+    with contextlib.closing(SqliteOutbox.open(source / "outbox.db")) as outbox:
+        outbox.publish(list(published.values()), [], 1)
+        outbox._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = (source / "outbox.db").read_bytes()
+    noticed = quiet = 0
+    for at in range(0, len(content), len(content) // 300 | 1):
+        spoilt = bytearray(content)
+        spoilt[at] ^= 0x01
+        folder = tmp_path / "spoilt"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / "outbox.db").write_bytes(spoilt)
+        try:
+            with contextlib.closing(SqliteOutbox.open(folder / "outbox.db")) as outbox:
+                told = outbox.check() + outbox.damaged(10)
+                claimed = [item.message for item in outbox.claim("w", START + 1, 10**9, 10, 0)]
+        except LedgerError as error:
+            assert error.remedy
+            noticed += 1
+            continue
+        for message in claimed:
+            assert message == published[message.message_id], f"byte {at}"
+        assert told or len(claimed) == len(published), f"byte {at}: {len(claimed)} messages, without a word"
+        noticed, quiet = noticed + bool(told), quiet + (not told)
+    assert noticed > 5 and quiet > 50, (noticed, quiet)
