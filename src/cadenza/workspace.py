@@ -38,9 +38,10 @@ from cadenza.ledger.outbox import State as OutboxState
 from cadenza.ledger.quarantine import Act, Quarantined, Readmitted, ReasonCount
 from cadenza.ledger.quarantine import State as QuarantineState
 from cadenza.runtime import imports
+from cadenza.runtime.audit import Auditing, AuditReport
 from cadenza.runtime.care import Care
 from cadenza.runtime.collect import Collector, Limits, journal_room
-from cadenza.runtime.contract_book import ContractBook, ContractSummary, ContractText, ContractView
+from cadenza.runtime.contract_book import ContractBook, ContractText
 from cadenza.runtime.contract_book import Format as ContractFormat
 from cadenza.runtime.contract_impact import ContractPlan, refuse_breaking
 from cadenza.runtime.deliver import Deliverer
@@ -69,7 +70,7 @@ from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
 
 __all__ = [
-    "Act", "Collector", "ContractFormat", "ContractPlan", "ContractSummary", "ContractText", "ContractView", "Counted", "Deliverer", "Deployed", "Doctor", "Explanation", "Exported",
+    "Act", "AuditReport", "Collector", "ContractFormat", "ContractPlan", "ContractText", "Counted", "Deliverer", "Deployed", "Doctor", "Explanation", "Exported",
     "Finding", "Fixed", "ImportProgress", "ImportReport", "JourneyFigures", "JourneyPlan", "Loaded", "LocalServer",
     "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome", "Plan", "Progress", "Quarantine",
     "QuarantineState", "Quarantined", "Readmitted", "ReasonCount", "RebuildReport", "Replayed", "Report", "Seen",
@@ -291,6 +292,11 @@ class Workspace:
         """The records as they come, and the doctor: for use beside everything else."""
         state = self._made()
         return Operate(self._log, lambda: self._outbox, state, state / JOURNALS, self.clock)
+
+    @property
+    def audit(self) -> Auditing:
+        """The independent auditor, over the log and what was sent."""
+        return Auditing(self._log, self._outbox, self._reading)
 
     def rebuild(
         self, verify: bool, progress: Callable[[Progress], None] | None = None, without_deleted: bool = False

@@ -88,6 +88,14 @@ def test_nothing_was_sent_while_history_was_replayed(demo: Any, folder: Path) ->
     assert set(status["outbox"]) <= {"replayed"}
 
 
+def test_the_auditor_finds_that_every_promise_was_kept(demo: Any, folder: Path) -> None:
+    """A year of replayed journeys: caps, consent, quiet hours, holdouts, judged anew from the log and the sends."""
+    report = cadenza("audit", "--json", cwd=folder / "shop").json()
+    assert report["clean"] and report["violations"] == []
+    checked = {rule["rule"]: rule["checked"] for rule in report["rules"]}
+    assert checked["consent"] > 1_000 and checked["caps"] > 1_000 and checked["address"] == report["messages"]
+
+
 def test_again_goes_on_where_it_was(demo: Any, folder: Path) -> None:
     again = cadenza("demo", "--no-serve", "--json", "--folder", "shop", cwd=folder).json()
     assert again["imported"] == demo["imported"]

@@ -16,7 +16,7 @@ FLOORS = (
     "workspace",
     "simulate",
     "runtime",
-    "stages | store | adapters | ledger",
+    "stages | store | adapters | ledger | audit",
     "sql | ports | statistics",
     "definitions",
     "faults",
@@ -38,7 +38,7 @@ NETWORK_CLIENTS = (
 )
 """Outward network code; ``urllib`` is left out because ``urllib.parse`` is harmless (tidy.py bans the rest)."""
 
-INNER_ROOMS = ("stages", "store", "adapters", "ledger", "sql", "statistics", "simulate")
+INNER_ROOMS = ("stages", "store", "adapters", "ledger", "sql", "statistics", "simulate", "audit")
 """What a surface reaches through the facade only."""
 
 
@@ -66,6 +66,10 @@ def configuration(stages: list[str], surfaces: list[str]) -> str:
             "collect route", "forbidden", source_modules=["cadenza.surfaces.collect_http"],
             forbidden_modules=["cadenza.workspace", *(f"cadenza.{room}" for room in INNER_ROOMS)],
             allow_indirect_imports="True",
+        ),
+        _contract(
+            "auditor", "forbidden", source_modules=["cadenza.audit"],
+            forbidden_modules=[f"cadenza.{room}" for room in ("sql", "statistics", "stages", "simulate", "runtime", "faults")],
         ),
     ]  # fmt: skip
     if len(stages) > 1:

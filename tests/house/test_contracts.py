@@ -41,6 +41,8 @@ def test_no_import_is_excused() -> None:
         ("surfaces/own_client.py", "import httpx2\n", "network"),
         ("runtime/own_mailer.py", "def send():\n    import smtplib\n", "network"),
         ("surfaces/past_the_facade.py", "from cadenza.store import duckdb_engine\n", "facade"),
+        ("audit/one_opinion.py", "from cadenza.sql import wall_clock\n", "auditor"),
+        ("audit/same_words.py", "from cadenza.simulate import verdicts\n", "floors"),
         ("surfaces/collect_http.py", "import cadenza.workspace\n", "collect route"),
     ],
 )

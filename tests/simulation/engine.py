@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,11 @@ class HeldOutbox:
 def run_engine(
     project: Project, records: Sequence[Record], batches: Sequence[int], restarts: bool, horizon: datetime,
     folder: Path | None = None, max_waves: int = 512,
+    after: Callable[[DuckEngine, HeldOutbox], None] | None = None,
 ) -> Rows:  # fmt: skip
     """The engine's observations after the records, taken in slices of ``batches`` (cycled), and timers up to
-    ``horizon``. ``restarts``: the store is closed and opened between slices (needs ``folder``)."""
+    ``horizon``. ``restarts``: the store is closed and opened between slices (needs ``folder``); ``after`` gets the store
+    and the outbox at the end."""
     log, outbox = FixedLog(records), HeldOutbox()
     path = folder / "store.duckdb" if folder else None
     engine = DuckEngine.open(path, threads=1)
@@ -71,6 +73,8 @@ def run_engine(
     while ticker.tick(horizon, max_waves=max_waves).more:
         pass
     found = observe(engine, project)
+    if after is not None:
+        after(engine, outbox)
     engine.close()
     return found
 

@@ -25,6 +25,9 @@ from cadenza.simulate.worlds import Dice, World, seeded
 from cadenza.stages import events
 from cadenza.stages.journeys import reach
 from cadenza.store import duckdb_engine
+from cadenza.store.duckdb_engine import DuckEngine
+from tests.simulation.audited import audited
+from tests.simulation.engine import HeldOutbox
 from tests.simulation.strategies import Rows, batches, play, smaller, story, worlds
 
 engine = pytest.importorskip("tests.simulation.engine", reason="the engine's side of the comparison is not there yet")
@@ -56,6 +59,12 @@ class Way(msgspec.Struct, frozen=True):
 
 
 def by_engine(world: World, way: Way) -> Rows:
+    """What the engine makes of a world; the auditor must have nothing to say about it."""
+
+    def audit(store: DuckEngine, outbox: HeldOutbox) -> None:
+        report = audited(world.records, store, outbox)
+        assert report.clean, "\n".join(map(str, report.violations[:ROWS_SHOWN]))
+
     with tempfile.TemporaryDirectory() as folder:
         return engine.run_engine(  # type: ignore[no-any-return]
             world.project,
@@ -65,6 +74,7 @@ def by_engine(world: World, way: Way) -> Rows:
             from_micros(world.horizon),
             Path(folder),
             way.max_waves,
+            audit,
         )
 
 

@@ -20,7 +20,7 @@ from cadenza.clock import SystemClock, from_micros, iso
 from cadenza.definitions.schema import schemas
 from cadenza.errors import CadenzaError
 from cadenza.ids import random_id
-from cadenza.surfaces import cli_care, cli_collect, cli_contracts, cli_operate, cli_webhooks
+from cadenza.surfaces import cli_audit, cli_care, cli_collect, cli_contracts, cli_operate, cli_webhooks
 from cadenza.surfaces import demo as demo_project
 from cadenza.surfaces.cli_quarantine import quarantine_app
 from cadenza.surfaces.collect_asked import declared_script
@@ -479,6 +479,7 @@ def export(target: Path, /, *, on: OnProject = HERE) -> int:
     return EXIT_OK
 
 
+cli_audit.add_to(app)
 cli_care.add_to(app)
 cli_collect.add_to(app)
 cli_contracts.add_to(app)

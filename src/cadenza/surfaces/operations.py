@@ -9,11 +9,11 @@ import msgspec
 
 from cadenza.definitions.schema import schemas
 from cadenza.errors import CadenzaError, near_miss
-from cadenza.surfaces.contract_operations import CONTRACT_OPERATIONS
 from cadenza.surfaces.encoding import plain
 from cadenza.surfaces.operation import Operation, Parameter, limit_of
 from cadenza.surfaces.quarantine_operations import QUARANTINE_OPERATIONS
 from cadenza.workspace import (
+    AuditReport,
     Deployed,
     Explanation,
     JourneyFigures,
@@ -138,8 +138,11 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter(name="journey", place="query", meaning="Only messages of this journey."),
         ),
     ),
+    Operation(
+        path="/api/audit", name="audit", answer=AuditReport, run=lambda workspace, _: workspace.audit.run(),
+        summary="Every message that was sent, checked against the log by code that shares nothing with what decided",
+    ),
     *QUARANTINE_OPERATIONS,
-    *CONTRACT_OPERATIONS,
     Operation(
         path="/api/query", name="query", answer=Answer, run=_query,
         summary="The answer to one SELECT over the tables of the catalogue",

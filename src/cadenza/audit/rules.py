@@ -1,0 +1,372 @@
+"""The promises, each a small function that is asked of one message.
+
+A rule of planning takes a ``Planned`` and answers ``HOLDS``, ``NOT_ASKED`` (it does not speak of such messages) or how it is
+``Broken``; a rule of handing over takes a ``HandedOver``. Both may raise ``NotDerivable``. To add a rule, write the function
+and put it into the tuple at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, time
+from functools import lru_cache
+from typing import Literal, Union
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+
+from cadenza.audit.conditions import Moment, NotDerivable, value
+from cadenza.audit.knowledge import Known, Person
+from cadenza.clock import from_micros, iso
+from cadenza.definitions.kinds_journey import Exit, Send, Step, Wait
+from cadenza.definitions.kinds_policy import Cap, QuietHours
+from cadenza.ids import bucket
+from cadenza.ports.ledger import OutboxMessage
+
+ALWAYS = ("hard_bounce", "complaint", "legal")
+"""Reasons of suppression that hold for every class of message."""
+SECOND = 1_000_000
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """How a rule is broken, with the records (offsets) and the other messages that show it."""
+
+    what: str
+    records: tuple[int, ...] = ()
+    messages: tuple[str, ...] = ()
+
+
+Answer = Union[Broken, Literal["holds", "not asked"]]
+HOLDS: Literal["holds"] = "holds"
+NOT_ASKED: Literal["not asked"] = "not asked"
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was decided, or that is in the outbox. ``claim_head``: the log's head when it was claimed last, where
+    it was; ``decided``: whether the store has a decision for it."""
+
+    message: OutboxMessage
+    state: str
+    claim_head: int = 0
+    decided: bool = True
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether a provider has it, or may have it."""
+        return self.state in ("sent", "in_flight", "ambiguous")
+
+    @property
+    def marketing(self) -> bool:
+        return self.message.message_class == "marketing"
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known beside one person, as of the record that was read last."""
+
+    failed: Mapping[str, int]
+    """Message -> the record that says it failed."""
+    shares: Mapping[str, int]
+    """Holdout -> the smallest share (basis points) that any deployed project gave it."""
+    history: tuple[Known, ...]
+    replaying: bool
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """A message at the instant of its planning."""
+
+    sent: Sent
+    moment: Moment
+    ledger: Ledger
+
+    @property
+    def message(self) -> OutboxMessage:
+        return self.sent.message
+
+    @property
+    def person(self) -> Person:
+        return self.moment.person
+
+    @property
+    def known(self) -> Known:
+        return self.moment.known
+
+
+# --- what is planned --------------------------------------------------------------------------------------
+
+
+def as_defined(case: Planned) -> Answer:
+    """Its journey sends its template at its step; class, purpose and channel are the template's of that version."""
+    m = case.message
+    templates = [t for k in case.ledger.history if (t := k.versions.get(m.template_version)) and t.name == m.template]
+    if not templates:
+        return Broken(f"no deployed project has this version of the template '{m.template}'.")
+    t = templates[-1]
+    if (m.message_class, m.purpose, m.channel) != (t.message_class, t.purpose, t.channel):
+        return Broken(
+            f"it went as {m.message_class} for {m.purpose} by {m.channel}; the template is {t.message_class} for {t.purpose} by {t.channel}."
+        )
+    journeys = [j for k in case.ledger.history if (j := k.journeys.get(m.journey))]
+    if not any(
+        isinstance(s, Send) and s.template == m.template for j in journeys for p, s, _ in places(j.steps) if p == m.step
+    ):
+        return Broken(f"no deployed version of the journey sends '{m.template}' at {m.step}.")
+    return HOLDS
+
+
+def address(case: Planned) -> Answer:
+    """It goes to the address that this person gave."""
+    destination = case.known.destination(case.message.channel)
+    if destination is None:
+        return Broken(f"no destination is declared for {case.message.channel}.")
+    given = case.moment.trait_text(destination.address_trait)
+    if not case.message.address or case.message.address != given:
+        return Broken(
+            f"it is not the person's {destination.address_trait} at that instant.",
+            _heard(case, destination.address_trait),
+        )
+    return HOLDS
+
+
+def _heard(case: Planned, trait: str) -> tuple[int, ...]:
+    definition = case.known.traits.get(trait)
+    said = definition and case.person.traits.get(((definition.from_ or "").partition(".")[2], definition.type))
+    return (said[1],) if said else ()
+
+
+def suppression(case: Planned) -> Answer:
+    """The channel is not suppressed for the person: legal reasons for every class, others for marketing."""
+    return _suppressed(case.person, case.sent) or HOLDS
+
+
+def _suppressed(person: Person, sent: Sent) -> Broken | None:
+    for channel, reason, record in person.suppressions:
+        if channel == sent.message.channel and (sent.marketing or reason in ALWAYS):
+            return Broken(f"{channel} is suppressed: {reason}.", (record,))
+    return None
+
+
+def conditions(case: Planned) -> Answer:
+    """No suppression condition of the policy was true or unknown."""
+    rules = case.known.policy.suppress
+    if not case.sent.marketing or not rules:
+        return NOT_ASKED
+    untold: NotDerivable | None = None
+    for rule in rules:
+        try:
+            found = value(rule.when, case.moment)
+        except NotDerivable as error:
+            untold = error
+            continue
+        if found is not False:
+            return Broken(f"the condition '{rule.name}' was {'unknown' if found is None else 'true'}.")
+    if untold is not None:
+        raise untold
+    return HOLDS
+
+
+def consent(case: Planned) -> Answer:
+    """Consent for its purpose and channel was in force."""
+    return _consented(case.person, case.sent)
+
+
+def _consented(person: Person, sent: Sent) -> Answer:
+    if not sent.marketing:
+        return NOT_ASKED
+    purpose, channel = sent.message.purpose, sent.message.channel
+    granted, records = person.consent(purpose, channel)
+    if granted:
+        return HOLDS
+    said = "withdrawn or contradicted" if records else "never given"
+    return Broken(f"consent for {purpose} by {channel} was {said}.", records)
+
+
+def global_holdout(case: Planned) -> Answer:
+    """The person is not held out of everything."""
+    holdout = case.known.policy.holdout
+    return NOT_ASKED if holdout is None or not case.sent.marketing else _held_out(case, holdout.name)
+
+
+def journey_holdout(case: Planned) -> Answer:
+    """The person is not held out of the journey."""
+    versions = [j for k in case.ledger.history if (j := k.journeys.get(case.message.journey))]
+    names = {j.holdout.name if j.holdout else None for j in versions}
+    if names == {None} or not names:
+        return NOT_ASKED
+    if len(names) > 1:
+        raise NotDerivable(
+            "versions of the journey differ in their holdout, and the log does not say which one the passage is of."
+        )
+    return _held_out(case, str(names.pop()))
+
+
+def _held_out(case: Planned, holdout: str) -> Answer:
+    """The first assignment of anybody who is this person now is in force, and the log does not say which was first: it is
+    certain where every one of them is held out."""
+    share = case.ledger.shares[holdout]
+    buckets = [bucket(holdout, pid) for pid in case.person.origins]
+    if all(number < share for number in buckets):
+        return Broken(
+            f"the person is in the holdout '{holdout}': bucket {min(buckets)} of a share of {share}.",
+            tuple(case.person.origins),
+        )
+    return HOLDS
+
+
+def quiet_hours(case: Planned) -> Answer:
+    """It was not quiet in the person's zone, and the zone was known or the policy says which to assume."""
+    hours = case.known.policy.quiet_hours
+    if hours is None or hours.from_ == hours.to or not case.sent.marketing:
+        return NOT_ASKED
+    trait = case.known.policy.time_zone_trait
+    zone, records = case.moment.trait_text(trait), _heard(case, trait)
+    if zone not in _zones():
+        zone = case.known.policy.missing_time_zone
+    if zone == "drop":
+        return Broken("the person's time zone was not known.", records)
+    local = local_time(zone, case.moment.now)
+    if is_quiet(hours, local.time()):
+        return Broken(f"it was {local:%H:%M:%S} in {zone}; quiet hours are {hours.from_} to {hours.to}.", records)
+    return HOLDS
+
+
+def is_quiet(hours: QuietHours, clock: time) -> bool:
+    """Whether the local time lies in the quiet hours: from the first instant on, not at the last."""
+    start, end = time.fromisoformat(hours.from_), time.fromisoformat(hours.to)
+    return start <= clock < end if start < end else clock >= start or clock < end
+
+
+def local_time(zone: str, now: int) -> datetime:
+    """The local clock at an instant (µs)."""
+    return from_micros(now).replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def caps(case: Planned) -> Answer:
+    """No cap was exceeded by it: messages of everyone who is this person, planned in the window, not failed, not withdrawn."""
+    asked = [cap for cap in case.known.policy.caps if cap.channel in (None, case.message.channel)]
+    if not case.sent.marketing or not asked:
+        return NOT_ASKED
+    for cap in asked:
+        within = counted(case, cap)
+        if len(within) > cap.limit:
+            return Broken(
+                f"the cap '{cap.name}' allows {cap.limit} in {cap.per_s:,} s; this is number {len(within)}.",
+                messages=tuple(s.message.message_id for s in within),
+            )
+    return HOLDS
+
+
+def counted(case: Planned, cap: Cap) -> list[Sent]:
+    """The person's messages that count under a cap, this one among them."""
+    now = case.moment.now
+    return [
+        s for s in case.person.sends
+        if now - cap.per_s * SECOND < s.message.planned_at <= now and s.marketing and s.state != "cancelled"
+        and s.message.message_id not in case.ledger.failed and cap.channel in (None, s.message.channel)
+    ]  # fmt: skip
+
+
+def replayed(case: Planned) -> Answer:
+    """What is planned while history is replayed is not handed over."""
+    if case.ledger.replaying and case.message.deliverable:
+        return Broken("history was being replayed, and yet it may be handed over.")
+    return HOLDS if case.ledger.replaying else NOT_ASKED
+
+
+# --- what is handed over ------------------------------------------------------------------------------------
+
+
+class HandedOver(msgspec.Struct, frozen=True, kw_only=True):
+    """A message when it was claimed: ``person`` as every record up to the claim made them. ``exits``: how the passage
+    ended since the message was planned, as far as the log says."""
+
+    sent: Sent
+    person: Person
+    exits: Broken | None
+    watched: bool
+
+
+def consent_at_hand_over(case: HandedOver) -> Answer:
+    """Consent was still in force when it was claimed."""
+    return _consented(case.person, case.sent)
+
+
+def suppression_at_hand_over(case: HandedOver) -> Answer:
+    """The channel was not suppressed before it was claimed."""
+    return _suppressed(case.person, case.sent) or HOLDS
+
+
+def exit_before_hand_over(case: HandedOver) -> Answer:
+    """The passage had not reached its goal, nor been disqualified, before it was claimed."""
+    if not case.watched:
+        raise NotDerivable("after this step the passage may have ended by itself.")
+    return case.exits or HOLDS
+
+
+def not_a_replay(case: HandedOver) -> Answer:
+    """It was meant to be handed over."""
+    return HOLDS if case.sent.message.deliverable else Broken("it was planned for a replay only.")
+
+
+PLANNING: tuple[tuple[str, Callable[[Planned], Answer]], ...] = (
+    ("as defined", as_defined), ("address", address), ("suppression", suppression), ("suppression conditions", conditions),
+    ("consent", consent), ("global holdout", global_holdout), ("journey holdout", journey_holdout),
+    ("quiet hours", quiet_hours), ("caps", caps), ("replay", replayed),
+)  # fmt: skip
+HANDING_OVER: tuple[tuple[str, Callable[[HandedOver], Answer]], ...] = (
+    ("consent at hand-over", consent_at_hand_over), ("suppression at hand-over", suppression_at_hand_over),
+    ("exit before hand-over", exit_before_hand_over), ("replay at hand-over", not_a_replay),
+)  # fmt: skip
+
+
+# --- where a passage rests ------------------------------------------------------------------------------------
+
+
+def places(steps: tuple[Step, ...], prefix: str = "steps") -> Iterator[tuple[str, Step, Step | None]]:
+    """Every step of a tree with its path, and the step that comes next in its own list (None: it is the last)."""
+    for index, step in enumerate(steps):
+        path = f"{prefix}[{index}]"
+        yield path, step, steps[index + 1] if index + 1 < len(steps) else None
+        for inner, inside in _inside(step, path):
+            yield from places(inside, inner)
+
+
+def _inside(step: Step, path: str) -> Iterator[tuple[str, tuple[Step, ...]]]:
+    kind = str(type(step).__struct_config__.tag)
+    for name in ("arms", "unknown", "otherwise"):
+        found = getattr(step, name, ())
+        if name == "arms":
+            for index, arm in enumerate(found):
+                called = f"{kind}.{arm.name}" if hasattr(arm, "name") else f"{kind}.arms[{index}]"
+                yield f"{path}.{called}.steps", arm.steps
+        else:
+            yield f"{path}.{kind}.{name}", found
+
+
+def surely_rests(known: Known, message: OutboxMessage) -> tuple[Exit, int] | None:
+    """The exits of the message's journey, and for how long (µs) after the message the passage surely rests: where a wait
+    follows. None: it may go on or end at once."""
+    journey = known.journeys.get(message.journey)
+    for path, _, follows in places(journey.steps) if journey else ():
+        if path == message.step and isinstance(follows, Wait) and journey is not None:
+            return journey.exit, follows.duration_s * SECOND
+    return None
+
+
+def told_exit(exit_: Exit, moment: Moment) -> Broken | None:
+    """How the present record ends a passage; None where it does not, or where the log does not say."""
+    for name, condition in (("goal", exit_.goal), ("disqualified", exit_.disqualified)):
+        try:
+            if value(condition, moment) is True:
+                at = iso(from_micros(moment.now))
+                return Broken(
+                    f"the passage ended ({name}) at {at}, before it was claimed.",
+                    (moment.item.offset,) if moment.item else (),
+                )
+        except NotDerivable:
+            continue
+    return None
