@@ -41,7 +41,7 @@ from cadenza.runtime import imports
 from cadenza.runtime.audit import Auditing, AuditReport
 from cadenza.runtime.care import Care
 from cadenza.runtime.collect import Collector, Limits, journal_room
-from cadenza.runtime.contract_book import ContractBook, ContractText
+from cadenza.runtime.contract_book import ContractBook, ContractSummary, ContractText, ContractView
 from cadenza.runtime.contract_book import Format as ContractFormat
 from cadenza.runtime.contract_impact import ContractPlan, refuse_breaking
 from cadenza.runtime.deliver import Deliverer
@@ -70,7 +70,7 @@ from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
 
 __all__ = [
-    "Act", "AuditReport", "Collector", "ContractFormat", "ContractPlan", "ContractText", "Counted", "Deliverer", "Deployed", "Doctor", "Explanation", "Exported",
+    "Act", "AuditReport", "Collector", "ContractFormat", "ContractPlan", "ContractSummary", "ContractText", "ContractView", "Counted", "Deliverer", "Deployed", "Doctor", "Explanation", "Exported",
     "Finding", "Fixed", "ImportProgress", "ImportReport", "JourneyFigures", "JourneyPlan", "Loaded", "LocalServer",
     "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome", "Plan", "Progress", "Quarantine",
     "QuarantineState", "Quarantined", "Readmitted", "ReasonCount", "RebuildReport", "Replayed", "Report", "Seen",

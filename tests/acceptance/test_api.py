@@ -40,6 +40,9 @@ GOOD = {
     "/api/query": "/api/query?sql=SELECT%20pid%2C%20created_at%20FROM%20person",
     "/api/definitions/schema/{kind}": "/api/definitions/schema/journey",
     "/api/quarantine/{id}": "/api/quarantine/1",
+    "/api/contracts/{contract}": "/api/contracts/Order%20Completed",
+    "/api/contracts/export": "/api/contracts/export?format=odcs",
+    "/api/contracts/draft": "/api/contracts/draft?only=new&records=1000",
     "/api/quarantine/{id}/fix": "/api/quarantine/1/fix",
 }
 BODIES: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from cadenza.ledger.log import SqliteLog
+from cadenza.ledger.outbox import SqliteOutbox
 from cadenza.ports.ledger import NewRecord, Refused
+from tests.deliver.outbox_kit import an_outbox_message
 
 NOW = 1_800_000_000_000_000
 
@@ -99,3 +102,18 @@ def test_an_old_log_goes_on_counting(old: Path) -> None:
         "the tally by the minute begins with the migration"
     )
     log.close()
+
+
+def test_an_old_outbox_goes_on_and_its_messages_are_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with contextlib.closing(SqliteOutbox.open(path)) as outbox:
+        outbox.publish([an_outbox_message("old")], [], 1)
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        raw.execute("ALTER TABLE message DROP COLUMN sum")
+        raw.execute("PRAGMA user_version = 1")
+        raw.commit()
+    with contextlib.closing(SqliteOutbox.open(path)) as outbox:
+        outbox.publish([an_outbox_message("new")], [], 2)
+        assert outbox.damaged(10) == []
+        outbox._connection.execute("UPDATE message SET address = 'eve@shop.example'")
+        assert outbox.damaged(10) == ["new"]

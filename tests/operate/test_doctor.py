@@ -53,7 +53,9 @@ def test_a_healthy_project(shop: Workspace) -> None:
     fill(shop)
     read: list[tuple[int, int]] = []
     found = shop.operate.doctor().examine(False, lambda done, total: read.append((done, total)))
-    assert {f.check for f in found} == {"conservation", "checksums", "outbox", "journal", "disk", "clock"}
+    assert {f.check for f in found} == {
+        "conservation", "checksums", "messages", "outbox", "journal", "disk", "clock",
+    }  # fmt: skip
     assert {f.severity for f in found} == {"ok"}
     assert read[-1] == (21, 21)
 

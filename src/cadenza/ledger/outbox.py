@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from cadenza.ledger.database import open_database, sqlite_errors, transaction
 from cadenza.ports.ledger import Cancellation, Claimed, Ending, OutboxMessage
 
-VERSION = 1
+VERSION = 2
 _APPLICATION = 0x43444F42  # "CDOB"
 
 State = Literal["ready", "claimed", "in_flight", "sent", "failed", "ambiguous", "cancelled", "replayed"]
@@ -34,7 +36,7 @@ CREATE TABLE message (message_id TEXT PRIMARY KEY, person INTEGER NOT NULL, jour
     planned_at INTEGER NOT NULL, deliverable INTEGER NOT NULL,
     state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, worker TEXT, lease_until INTEGER NOT NULL DEFAULT 0,
     claim_head INTEGER NOT NULL DEFAULT 0, not_before INTEGER NOT NULL DEFAULT 0, detail TEXT NOT NULL DEFAULT '',
-    changed_at INTEGER NOT NULL, cancel_reason TEXT, reported INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+    changed_at INTEGER NOT NULL, cancel_reason TEXT, reported INTEGER NOT NULL DEFAULT 0, sum INTEGER) WITHOUT ROWID;
 CREATE INDEX message_ready ON message (not_before, planned_at) WHERE state = 'ready';
 CREATE INDEX message_leased ON message (lease_until) WHERE state IN ('claimed', 'in_flight');
 CREATE INDEX message_unreported ON message (changed_at) WHERE reported = 0 AND state IN ('sent', 'failed', 'ambiguous');
@@ -43,6 +45,11 @@ CREATE INDEX message_by_time ON message (planned_at);
 CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), through INTEGER NOT NULL);
 INSERT INTO progress VALUES (1, 0);
 """
+_MIGRATIONS = ("ALTER TABLE message ADD COLUMN sum INTEGER;",)
+"""From each version to the next; version 1 had no checksums (messages of then have none and are not checked)."""
+
+STATES = frozenset(get_args(State))
+DAMAGED = "damaged: what is kept of it is not what was published"
 
 
 class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,14 +83,14 @@ class SqliteOutbox:
     @classmethod
     def open(cls, path: Path) -> SqliteOutbox:
         """Open or create the outbox. Raises LedgerError."""
-        return cls(path, open_database(path, _APPLICATION, VERSION, _SCHEMA))
+        return cls(path, open_database(path, _APPLICATION, VERSION, _SCHEMA, _MIGRATIONS))
 
     # --- from the tick --------------------------------------------------------------------------
 
     def publish(self, messages: Sequence[OutboxMessage], cancellations: Sequence[Cancellation], through: int) -> None:
         """See the port. A cancellation of a message in flight takes effect if the call is to be repeated."""
         slots = ", ".join("?" * len(_FIELDS))
-        insert = f"INSERT OR IGNORE INTO message ({', '.join(_FIELDS)}, state, not_before, changed_at) VALUES ({slots}, ?, ?, ?)"
+        insert = f"INSERT OR IGNORE INTO message ({', '.join(_FIELDS)}, state, not_before, changed_at, sum) VALUES ({slots}, ?, ?, ?, ?)"
         cancel = (
             "UPDATE message SET cancel_reason = ?1, detail = CASE WHEN state = 'in_flight' THEN detail ELSE ?1 END,"
             " worker = CASE WHEN state = 'in_flight' THEN worker END,"
@@ -106,16 +113,22 @@ class SqliteOutbox:
         self, worker: str, now: int, lease_us: int, limit: int, head: int, exclude: Collection[str] = ()
     ) -> list[Claimed]:
         """Lease up to ``limit`` messages that are due, oldest due first, transactional before marketing; none of the
-        destinations in ``exclude``."""
+        destinations in ``exclude``. One whose checksum is wrong is not handed over: it becomes ``failed``, and says so."""
         marks = ", ".join("?" * len(exclude))
         select = (
-            f"SELECT {', '.join(_FIELDS)}, attempts FROM message WHERE state = 'ready' AND not_before <= ?"
+            f"SELECT {', '.join(_FIELDS)}, sum, attempts FROM message WHERE state = 'ready' AND not_before <= ?"
             f" AND destination NOT IN ({marks})"
             " ORDER BY message_class = 'marketing', not_before, planned_at, message_id LIMIT ?"
         )
         update = "UPDATE message SET state = 'claimed', worker = ?, lease_until = ?, claim_head = ?, changed_at = ? WHERE message_id = ?"
         with self._writing() as connection:
-            rows = connection.execute(select, (now, *exclude, limit)).fetchall()
+            found = connection.execute(select, (now, *exclude, limit)).fetchall()
+            rows = [row for row in found if _whole(row)]
+            if len(rows) < len(found):
+                spoilt = [(DAMAGED, now, row[0]) for row in found if not _whole(row)]
+                connection.executemany(
+                    "UPDATE message SET state = 'failed', detail = ?, changed_at = ? WHERE message_id = ?", spoilt
+                )
             connection.executemany(update, [(worker, now + lease_us, head, now, row[0]) for row in rows])
         return [
             Claimed(message=_message(row), attempt=row[-1] + 1, lease_until=now + lease_us, claim_head=head)
@@ -235,6 +248,19 @@ class SqliteOutbox:
                 connection.execute("SELECT state, count(*) FROM message GROUP BY state ORDER BY state").fetchall()
             )
 
+    def damaged(self, limit: int) -> list[str]:
+        """Ids of messages that are not as they were written: their checksum is wrong, or their state is none. Reads all
+        of them."""
+        select = f"SELECT {', '.join(_FIELDS)}, sum, state FROM message"
+        with self._reading() as connection:
+            found = (row[0] for row in connection.execute(select) if not _whole(row) or row[-1] not in STATES)
+            return [str(message_id) for message_id in islice(found, limit)]
+
+    def check(self) -> list[str]:
+        """What SQLite finds wrong with the file itself; nothing when it is well."""
+        with self._reading() as connection:
+            return [text for (text,) in connection.execute("PRAGMA integrity_check(5)") if text != "ok"]
+
     def due_since(self, now: int) -> int | None:
         """Since when (µs) the message that waits longest could be handed over; None when none is due."""
         sql = "SELECT min(max(not_before, planned_at)) FROM message WHERE state = 'ready' AND not_before <= ?"
@@ -259,7 +285,19 @@ class SqliteOutbox:
 
 def _new_row(message: OutboxMessage) -> tuple[Any, ...]:
     state = "ready" if message.deliverable else "replayed"
-    return (*msgspec.structs.astuple(message), state, message.planned_at, message.planned_at)
+    values = msgspec.structs.astuple(message)
+    return (*values, state, message.planned_at, message.planned_at, _sum(values))
+
+
+def _sum(values: Sequence[Any]) -> int:
+    """CRC-32 of the published columns, as SQLite gives them back."""
+    return zlib.crc32(msgspec.json.encode([int(v) if isinstance(v, bool) else v for v in values]))
+
+
+def _whole(row: Sequence[Any]) -> bool:
+    """Whether the columns of a message, with its checksum behind them, are those that were published."""
+    n = len(_FIELDS)
+    return row[n] is None or row[n] == _sum(row[:n])
 
 
 def _message(row: Sequence[Any]) -> OutboxMessage:

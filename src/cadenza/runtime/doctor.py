@@ -66,6 +66,7 @@ class Doctor:
         ]  # fmt: skip
         if not quick:
             checks.insert(1, ("records", lambda: self._records(progress or (lambda done, total: None))))
+            checks.insert(2, ("messages", self._messages))
         return [finding for name, check in checks for finding in _tried(name, check)]
 
     def lag(self, consumed: int) -> Finding:
@@ -172,6 +173,20 @@ class Doctor:
                 ).fetchone()[0]
             first = low if low is not None else after + PAGE
         return first
+
+    def _messages(self) -> Iterator[Finding]:
+        """Every message of the outbox: its checksum and its state; and the file that holds them."""
+        remedy = "Keep a copy of outbox.db with its -wal, test the disk, and restore the newest snapshot."
+        for told in self._outbox.check():
+            yield Finding(check="messages", severity="error", what=f"outbox.db: {told}.", remedy=remedy)
+        damaged = self._outbox.damaged(MOST_DAMAGE)
+        for message_id in damaged:
+            yield Finding(
+                check="messages", severity="error", what=f"message '{message_id}' is not as it was written.",
+                evidence="it is not handed over, and ends as failed when it is due", remedy=remedy,
+            )  # fmt: skip
+        if not damaged:
+            yield Finding(check="messages", severity="ok", what="the messages are as they were written.")
 
     # --- what waits ------------------------------------------------------------------------------------
 

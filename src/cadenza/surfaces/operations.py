@@ -9,6 +9,7 @@ import msgspec
 
 from cadenza.definitions.schema import schemas
 from cadenza.errors import CadenzaError, near_miss
+from cadenza.surfaces.contract_operations import CONTRACT_OPERATIONS
 from cadenza.surfaces.encoding import plain
 from cadenza.surfaces.operation import Operation, Parameter, limit_of
 from cadenza.surfaces.quarantine_operations import QUARANTINE_OPERATIONS
@@ -143,6 +144,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Every message that was sent, checked against the log by code that shares nothing with what decided",
     ),
     *QUARANTINE_OPERATIONS,
+    *CONTRACT_OPERATIONS,
     Operation(
         path="/api/query", name="query", answer=Answer, run=_query,
         summary="The answer to one SELECT over the tables of the catalogue",
