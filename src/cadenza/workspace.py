@@ -63,6 +63,7 @@ from cadenza.runtime.screen import Screen
 from cadenza.runtime.sequence import SequencedLog, Sequencer
 from cadenza.runtime.status import Member, Status, current_project, go_live, members, status
 from cadenza.runtime.tail import Counted, Outcome, Seen, Tail, Wanted
+from cadenza.runtime.testing import CaseResult, Covered, JourneyTests, SuiteResult
 from cadenza.runtime.tick import Progress, Ticker, TickReport
 from cadenza.runtime.webhooks import Webhooks
 from cadenza.sql.read_only import read_only
@@ -70,12 +71,60 @@ from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
 
 __all__ = [
-    "Act", "AuditReport", "Collector", "ContractFormat", "ContractPlan", "ContractSummary", "ContractText", "ContractView", "Counted", "Deliverer", "Deployed", "Doctor", "Explanation", "Exported",
-    "Finding", "Fixed", "ImportProgress", "ImportReport", "JourneyFigures", "JourneyPlan", "Loaded", "LocalServer",
-    "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome", "Plan", "Progress", "Quarantine",
-    "QuarantineState", "Quarantined", "Readmitted", "ReasonCount", "RebuildReport", "Replayed", "Report", "Seen",
-    "SegmentFigures", "ServerInfo", "Severity", "Shown", "Status", "Tail", "TickReport", "Wanted", "Workspace",
-    "announce_server", "find_server", "withdraw_server",
+    "Act",
+    "AuditReport",
+    "CaseResult",
+    "Collector",
+    "ContractFormat",
+    "ContractPlan",
+    "ContractSummary",
+    "ContractText",
+    "ContractView",
+    "Counted",
+    "Covered",
+    "Deliverer",
+    "Deployed",
+    "Doctor",
+    "Explanation",
+    "Exported",
+    "Finding",
+    "Fixed",
+    "ImportProgress",
+    "ImportReport",
+    "JourneyFigures",
+    "JourneyPlan",
+    "Loaded",
+    "LocalServer",
+    "Mailbox",
+    "Member",
+    "Operate",
+    "OutboxRow",
+    "OutboxState",
+    "Outcome",
+    "Plan",
+    "Progress",
+    "Quarantine",
+    "QuarantineState",
+    "Quarantined",
+    "Readmitted",
+    "ReasonCount",
+    "RebuildReport",
+    "Replayed",
+    "Report",
+    "Seen",
+    "SegmentFigures",
+    "ServerInfo",
+    "Severity",
+    "Shown",
+    "Status",
+    "SuiteResult",
+    "Tail",
+    "TickReport",
+    "Wanted",
+    "Workspace",
+    "announce_server",
+    "find_server",
+    "withdraw_server",
 ]  # fmt: skip
 
 JOURNALS = "journal"
@@ -276,6 +325,11 @@ class Workspace:
             return export(engine, target)
 
     # --- care -------------------------------------------------------------------------------------
+
+    @property
+    def testing(self) -> JourneyTests:
+        """The project's journey tests, run beside everything else: on stores of their own, in memory."""
+        return JourneyTests(self.validate, self._scratch, self.clock)
 
     @property
     def contracts(self) -> ContractBook:

@@ -99,7 +99,7 @@ class Decoder:
                 return False
             case shapes.ListOf() | shapes.Steps() | shapes.Named():
                 return ()
-            case shapes.MapOf() | shapes.Again() | shapes.JsonSchema():
+            case shapes.MapOf() | shapes.Again() | shapes.JsonSchema() | shapes.Values():
                 return {}
             case shapes.Fields(struct, fields):
                 values = {field.target: self._stand_in(field.shape) for field in fields if field.required}
@@ -125,8 +125,10 @@ class Decoder:
                 return self._body(tree, path, label)
             case shapes.Again():
                 return self._again(tree, path, label)
+            case shapes.Values():
+                return self._json_map(tree, path, label, "a map")
             case shapes.JsonSchema():
-                return self._json_schema(tree, path, label)
+                return self._json_map(tree, path, label, "a JSON Schema (a map)")
             case shapes.ListOf():
                 return self._list(shape, tree, path, label)
             case shapes.MapOf() | shapes.Named() | shapes.Fields():
@@ -246,10 +248,10 @@ class Decoder:
         again = self._choice(("once", "after_exit"), tree, label)
         return {"again": again} if again else {}
 
-    def _json_schema(self, tree: Tree, path: str, label: str) -> dict[str, Any]:
+    def _json_map(self, tree: Tree, path: str, label: str, wanted: str) -> dict[str, Any]:
         """A map as JSON has it; what it means is checked with the project."""
         if not isinstance(tree, Mapping):
-            self.expected(label, "a JSON Schema (a map)", tree)
+            self.expected(label, wanted, tree)
             return {}
         return self._json(tree, path)
 

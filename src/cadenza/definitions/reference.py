@@ -152,6 +152,8 @@ def _type(shape: Any) -> str:
             return "`once`, `after_exit` or `{ after: ... }`"
         case shapes.Body():
             return "Liquid or file"
+        case shapes.Values():
+            return "map of any values"
         case shapes.JsonSchema():
             return "JSON Schema"
     return {shapes.Number: "number", shapes.Truth: "`true` or `false`", shapes.Duration: "duration",

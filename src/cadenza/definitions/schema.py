@@ -94,7 +94,7 @@ def _of(shape: Any) -> Schema:
             return {"type": _ANY_SCALAR}
         case shapes.Body():
             return {"type": "string"}
-        case shapes.JsonSchema():
+        case shapes.JsonSchema() | shapes.Values():
             return {"type": "object"}
         case shapes.Again():
             after = shapes.Field(key="after", shape=shapes.Duration(), doc="", required=True)

@@ -107,6 +107,10 @@ class JsonSchema(msgspec.Struct, frozen=True):
     """A JSON Schema, written as YAML."""
 
 
+class Values(msgspec.Struct, frozen=True):
+    """A map of any values, as JSON has them."""
+
+
 class Steps(msgspec.Struct, frozen=True):
     """A list of journey steps."""
 
@@ -130,5 +134,5 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 Shape = Union[
     Text, Whole, Number, Truth, Duration, Share, Choice, Expression, Literal_, ListOf, MapOf, Fields, Named, Body,
-    Again, JsonSchema, Steps,
+    Again, JsonSchema, Values, Steps,
 ]  # fmt: skip
