@@ -41,6 +41,7 @@ EVERY = [
     fields
     for shape in (
         *(kind.body for kind in surface.SURFACE),
+        surface_journey.LOCAL_WAIT,
         surface_journey.WAIT_FOR,
         surface_journey.SPLIT,
         surface_journey.ARM,

@@ -117,6 +117,10 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "forbidden_by_now_stays": (Slip("stages/effects.sql", "m.deliverable AND (:suppressed", "FALSE AND (:suppressed"),),
     "handed_over_is_cancelled": (Slip("stages/effects.sql", "AS o ON o.message_id = m.message_id AND", "AS o ON FALSE AND"),),
     "replay_is_delivered": (Slip("stages/effects.sql", "d.now > getvariable('live_from')", "TRUE"),),
+    "calendar_days_in_utc": (Slip("stages/journeys/waiting.sql", "g.now + to_seconds(r.off_s) AS local_", "g.now AS local_"),),
+    "until_on_any_day": (Slip("stages/journeys/waiting.sql", "substr(l.today, l.weekday, 1) = '1' AND ", ""),),
+    "holidays_are_open": (Slip("stages/journeys/waiting.sql", "AND f.day = CAST(d.day AS DATE)", "AND FALSE"),),
+    "past_date_goes_on": (Slip("stages/journeys/waiting.sql", "x.target < x.now THEN 'past'", "x.target < x.now THEN 'timer'"),),
 }  # fmt: skip
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
 
@@ -133,6 +137,8 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "all_candidates_at_once": 2039, "deadline_from_the_last_deferral": 2172, "failed_messages_count": 2049,
     "completed_cancels": 2087, "replay_is_delivered": 2121,
     "forbidden_by_now_stays": 2144, "handed_over_is_cancelled": 2039,
+    "calendar_days_in_utc": (3004, "local_waits"), "until_on_any_day": (3004, "local_waits"), "holidays_are_open": (3006, "local_waits"),
+    "past_date_goes_on": (3014, "local_waits"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
 the world has, if any."""

@@ -57,7 +57,7 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     ),
     "overdue_blocks_re_entry": ("passages", "if e.eid not in overdue]", "]"),
     "priority_tie_lets_in": ("passages", "e.journey.priority >= journey.priority", "e.journey.priority > journey.priority"),
-    "wait_outlives_the_limit": ("passages", "min(now + timedelta(seconds=rest), e.limit_at)", "now + timedelta(seconds=rest)"),
+    "wait_outlives_the_limit": ("passages", "None, now\n        e.wake_at = min(until, e.limit_at)", "None, now\n        e.wake_at = until"),
     "suppress_unknown_lets_through": ("verdicts", "evaluate(when, view) is not False", "evaluate(when, view) is True"),
     "transactional_asks_consent": (
         "verdicts", "    if not marketing:\n        return SEND\n",
@@ -112,7 +112,7 @@ def worlds_that_show(name: str) -> Iterator[tuple[int, World]]:
 
 def _faulty_model(folder: Path, package: str, module: str, right: str, wrong: str) -> ModuleType:
     (folder / package).mkdir()
-    for name in ("evaluate", "person", "state", "verdicts", "passages", "contact", "model"):
+    for name in ("evaluate", "local_time", "person", "state", "verdicts", "passages", "contact", "model"):
         text = (SOURCE / f"{name}.py").read_text()
         if name == module:
             assert text.count(right) == 1, f"{name}.py has {text.count(right)} times: {right}"

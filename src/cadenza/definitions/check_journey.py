@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cadenza.definitions import kinds
+from cadenza.definitions.check_wait import check_local_wait
 from cadenza.definitions.expression import Type
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.flags import flags_of
@@ -129,6 +130,9 @@ class _Check:
                 return None
             case kinds.Send(template=template):
                 self._send(template, path)
+            case kinds.Wait(local=kinds.LocalWait() as local):
+                least = check_local_wait(self.project, self.scope, self.findings, self.journey.name, local, path)
+                return self._later(way, least, path) if least else way
             case kinds.Wait(duration_s=seconds):
                 return self._later(way, seconds, path)
             case kinds.WaitFor():

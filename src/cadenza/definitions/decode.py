@@ -341,7 +341,7 @@ class Decoder:
             case "send":
                 return kinds.Send(template=self.text(shapes.Text(meaning="a template"), entry.node, "'send'"))
             case "wait":
-                return kinds.Wait(duration_s=self._quantity(shapes.Duration(), entry.node, "'wait'"))
+                return self._wait(entry.node, path)
             case "wait_for":
                 return self._map(surface_journey.WAIT_FOR, entry.node, path, "'wait_for'")
             case "split":
@@ -357,6 +357,11 @@ class Decoder:
         else:
             self.problem(f"Unknown step '{entry.key}'.", entry.line, near_miss(entry.key, _STEPS))
         return None
+
+    def _wait(self, tree: Tree, path: str) -> kinds.Wait:
+        if isinstance(tree, Mapping):
+            return kinds.Wait(duration_s=0, local=self._map(surface_journey.LOCAL_WAIT, tree, path, "'wait'"))
+        return kinds.Wait(duration_s=self._quantity(shapes.Duration(), tree, "'wait'"))
 
     def _exit(self, tree: Tree) -> kinds.ExitStep:
         if isinstance(tree, Scalar) and tree.value is None:

@@ -27,7 +27,7 @@ from cadenza.definitions.expression import (
     Not,
     OlderThan,
 )  # fmt: skip
-from cadenza.definitions.kinds import Branch, ExitStep, Journey, Send, Split, Step, Update, Wait, WaitFor
+from cadenza.definitions.kinds import Branch, ExitStep, Journey, LocalWait, Send, Split, Step, Update, Wait, WaitFor
 from cadenza.errors import CadenzaError
 from cadenza.ids import BUCKETS
 
@@ -53,6 +53,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     template: str = ""
     conditions: tuple[Expr, ...] = ()
     set: dict[str, str | int | float | bool] = {}
+    local: LocalWait | None = None
     ways: dict[str, int] = {}
 
 
@@ -215,6 +216,9 @@ class _Flattening:
             case Send(template=template):
                 ways = {"verdict": self._resume(after, flags)}
                 stop = Stop(step=number, path=path, kind="send", template=template, ways=ways)
+            case Wait(local=LocalWait() as local):
+                stop = Stop(step=number, path=path, kind="wait_date" if local.until_date else "wait", local=local,
+                            ways=self._local_ways(local, self._resume(after, flags)))  # fmt: skip
             case Wait(duration_s=seconds):
                 stop = Stop(step=number, path=path, kind="wait", seconds=seconds,
                             ways={"timer": self._resume(after, flags)})  # fmt: skip
@@ -230,6 +234,18 @@ class _Flattening:
                             conditions=tuple(with_flags(c, dict(flags)) for c in conditions))  # fmt: skip
         self._built[number] = stop
         return number
+
+    def _local_ways(self, local: LocalWait, on: int) -> dict[str, int]:
+        """The ways on from a wait in local time; one for a date has three, of which two may end the passage."""
+        ways = {"timer": on}
+        if local.until_date:
+            for way, action in (("past", local.past), ("unknown", local.unknown)):
+                ways[way] = on if action == "go_on" else self._ending(f"{way}_date")
+        return ways
+
+    def _ending(self, reason: str) -> int:
+        self._resumes.append(self._end(reason, ()))
+        return len(self._resumes) - 1
 
 
 def _with(flags: Flags, name: str | None, value: bool) -> Flags:

@@ -9,6 +9,7 @@ import msgspec
 from cadenza.definitions.definition import Definition
 from cadenza.definitions.expression import Expr
 from cadenza.definitions.kinds_policy import Holdout
+from cadenza.definitions.kinds_wait import LocalWait
 
 
 class Trigger(Definition, frozen=True, kw_only=True):
@@ -56,7 +57,10 @@ class Send(Definition, frozen=True, kw_only=True, tag_field="step", tag="send"):
 
 
 class Wait(Definition, frozen=True, kw_only=True, tag_field="step", tag="wait"):
+    """Rest for ``duration_s``; or by a local clock, where ``local`` is set (and ``duration_s`` is 0)."""
+
     duration_s: int
+    local: LocalWait | None = None
 
 
 class WaitFor(Definition, frozen=True, kw_only=True, tag_field="step", tag="wait_for"):

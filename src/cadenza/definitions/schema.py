@@ -127,7 +127,7 @@ def _steps() -> Schema:
     ends = [_one_key(end, {"$ref": "#/$defs/steps"}) for end in ("unknown", "otherwise")]
     forms: Schema = {
         "send": _of(shapes.Text()),
-        "wait": _of(shapes.Duration()),
+        "wait": {"anyOf": [_of(shapes.Duration()), _object(surface_journey.LOCAL_WAIT.fields)]},
         "wait_for": _object(surface_journey.WAIT_FOR.fields),
         "branch": {
             "type": "array", "minItems": 3, "items": {"anyOf": [_object(surface_journey.ARM.fields), *ends]},

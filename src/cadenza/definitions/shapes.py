@@ -11,6 +11,8 @@ NAME = "^[A-Za-z][A-Za-z0-9_-]{0,62}$"
 COLUMN = "^[a-z][a-z0-9_]{0,62}$"
 """Names that conditions use as a word: traits and flags."""
 LOCAL_TIME = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+CLOSING_TIME = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+CALENDAR_DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 DURATION = "^\\s*0{0,3}[1-9][0-9]{0,8}\\s*(second|minute|hour|day|week)s?\\s*$"
 SHARE = "^\\s*[0-9]{1,3}(\\.[0-9]{1,2})?\\s*%\\s*$"
 LONGEST_TEXT = 4_000

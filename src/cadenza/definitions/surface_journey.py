@@ -20,6 +20,8 @@ from cadenza.definitions.shapes import (
 )
 from cadenza.definitions.surface_kind import COLUMN_TEXT, DESCRIPTION, NAME_TEXT, Kind, field
 from cadenza.definitions.surface_policy import HOLDOUT
+from cadenza.definitions.surface_wait import LOCAL_WAIT as LOCAL_WAIT
+from cadenza.definitions.surface_wait import LOCAL_WAIT_DOC as LOCAL_WAIT_DOC
 
 TRIGGER = Fields(kinds.Trigger, (
     field("event", Text(), "A track event.", example="Order Completed"),
@@ -120,7 +122,7 @@ ARM = Fields(kinds.Arm, (
 
 STEP_DOCS: dict[str, str] = {
     "send": "`send: TEMPLATE`. Sends a message; governance decides whether and when.",
-    "wait": "`wait: 3 days`. Rests for a duration.",
+    "wait": "`wait: 3 days`. Rests for a duration (a day is 24 hours); or by a local clock: see `wait` below.",
     "wait_for": "`wait_for: { any: [...], until: 5 days, as: NAME }`. Rests until a condition is true, or the time is up.",
     "branch": "A list of `{ when, steps }`, then `unknown: [...]` (a condition is null) and `otherwise: [...]`; both "
               "are required.",

@@ -137,6 +137,8 @@ class Wave:
         compiler = Compiler(program.schema, needs, journeys.widened_events(program, arrived.events))
         for tree in journeys.expressions(program, frontier, candidates):
             compiler.condition(tree)
+        for tree in journeys.local_traits(program, frontier, candidates):
+            compiler.condition(tree)
         sends = journeys.reachable_sends(program, frontier, candidates)
         if sends:
             for rule in program.project.policy.suppress:
@@ -170,6 +172,7 @@ class Wave:
     def _journeys(self, reach: _Reach, shape: profiles.Row) -> None:
         engine, program, frontier = self._engine, self._program, reach.frontier
         if frontier:
+            run(engine, journeys.dated(program, frontier, reach.names))
             run(engine, [journeys.exits(program, frontier, reach.names)])
         elif not self._nothing_live:
             run(engine, journeys.nothing_live())
@@ -188,7 +191,7 @@ class Wave:
         if not ended and not moved and not waiting:
             return
         taken = journeys.widened_ways(program, moved, frontier, reach.candidates)
-        run(engine, [journeys.moves(program, taken, reach.names)])
+        run(engine, [journeys.moves(program, taken, reach.names), *journeys.rests(program, taken, reach.names)])
         sends = self._send(waiting, moved, reach, shape)
         run(engine, journeys.settle(
             live=bool(frontier), entrants=bool(starts), sends=sends, ended=ended, moved=bool(moved)
@@ -229,5 +232,7 @@ class Wave:
         run(engine, effects.messages(program, sends))
         wide = journeys.widened_sends(program, sends, reach.frontier, reach.candidates)
         run(engine, journeys.after_sends(program, wide, reach.names))
+        on = frozenset((jid, step, "verdict") for jid, step in wide)
+        run(engine, journeys.rests(program, on, reach.names, after=True))
         self.sent = True
         return True

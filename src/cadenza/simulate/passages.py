@@ -12,6 +12,7 @@ from cadenza.definitions.kinds import (
     ExitStep,
     Holdout,
     Journey,
+    LocalWait,
     Split,
     Step,
     Update,
@@ -25,6 +26,7 @@ from cadenza.simulate.evaluate import (
     holds,
     text_of,
 )  # fmt: skip
+from cadenza.simulate.local_time import dated, rests_until
 from cadenza.simulate.person import END, START, Enrollment, Person
 from cadenza.simulate.state import State
 
@@ -119,8 +121,13 @@ class Passages(State):
             self._go(person, e, view, "entered", "steps[0]" if e.journey.steps else END)
             return
         step, follows = self.steps[e.journey.name][e.step]
-        due, cause = e.due(view.now), None
+        due, cause, reason = e.due(view.now), None, "completed"
         match step:
+            case Wait(local=LocalWait(until_date=str()) as local):
+                cause, until = dated(local, self.project.policy, view)
+                e.wake_at = min(until, e.limit_at)
+                if getattr(local, cause or "", "go_on") == "exit":
+                    follows, reason = END, f"{cause}_date"
             case Wait() if due:
                 cause = "timer"
             case Update() if due:
@@ -131,11 +138,11 @@ class Passages(State):
                 if cause and flag:
                     e.flags[flag] = matched
         if cause:
-            self._go(person, e, view, cause, follows)
+            self._go(person, e, view, cause, follows, reason)
 
-    def _go(self, person: Person, e: Enrollment, view: View, cause: str, path: str) -> None:
+    def _go(self, person: Person, e: Enrollment, view: View, cause: str, path: str, reason: str = "completed") -> None:
         """Walk to the next resting step, or the end."""
-        now, steps, reason = view.now, self.steps[e.journey.name], "completed"
+        now, steps = view.now, self.steps[e.journey.name]
         without_event = msgspec.structs.replace(view, item=None)
         while path != END:
             step, follows = steps[path]
@@ -153,13 +160,22 @@ class Passages(State):
                     path = END
                 case _:
                     break
+        until = self._until(step, view) if path != END else None
+        if path != END and until is None:
+            path, reason = END, "no_time_zone"
         self.rows["transitions"].append((e.eid, now, cause, e.step, path))
-        if path == END:
+        if until is None:
             self._end(e, reason, now)
             return
-        rest = step.duration_s if isinstance(step, Wait) else step.until_s if isinstance(step, WaitFor) else 0
         e.step, e.verdict, e.due_since = path, None, now
-        e.wake_at = min(now + timedelta(seconds=rest), e.limit_at)
+        e.wake_at = min(until, e.limit_at)
+
+    def _until(self, step: Step, view: View) -> datetime | None:
+        """Until when one rests who comes to a step; None: one cannot rest there."""
+        if isinstance(step, Wait) and step.local is not None:
+            return rests_until(step.local, self.project.policy, view)
+        rest = step.duration_s if isinstance(step, Wait) else step.until_s if isinstance(step, WaitFor) else 0
+        return view.now + timedelta(seconds=rest)
 
     def _taken(self, step: Branch, path: str, view: View) -> str:
         for i, arm in enumerate(step.arms):

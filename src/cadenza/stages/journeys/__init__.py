@@ -53,6 +53,15 @@ from cadenza.stages.journeys.reach import (
 from cadenza.stages.journeys.reach import (
     widened_ways as widened_ways,
 )
+from cadenza.stages.journeys.waiting import (
+    dated as dated,
+)
+from cadenza.stages.journeys.waiting import (
+    local_traits as local_traits,
+)
+from cadenza.stages.journeys.waiting import (
+    rests as rests,
+)
 from cadenza.stages.journeys.walking import (
     after_sends as after_sends,
 )

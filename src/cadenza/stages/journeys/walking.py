@@ -9,7 +9,7 @@ from sqlglot import exp
 from cadenza.definitions.graph import Bucket, Decide, Leaf, Stop, Tree
 from cadenza.sql.expression import ROW, Compiler, bucket
 from cadenza.sql.program import RESUMES, Program, only_split
-from cadenza.sql.step import Script, Step, any_of, case_on, column, number, sql, text
+from cadenza.sql.step import Script, Step, any_of, case_on, column, number, query, sql, text
 from cadenza.stages.journeys.compiling import compiler_of, per_journey
 from cadenza.stages.journeys.reach import Frontier, Ways
 
@@ -64,7 +64,9 @@ def goers(program: Program, frontier: Frontier, entrants: bool, events: frozense
 def _goers(program: Program, frontier: Frontier, entrants: bool, events: frozenset[str]) -> list[Step]:
     if not frontier:
         return [_SCRIPT.step("w_go_none")]
-    steps = [_SCRIPT.step("w_go", matched=_matched(program, frontier, compiler_of(program, events)))]
+    dated = any(program.versions[jid].graph.stops[step].kind == "wait_date" for jid, step in frontier)
+    way = query("SELECT d.way FROM w_dated AS d WHERE d.eid = s.eid").subquery() if dated else exp.Null()
+    steps = [_SCRIPT.step("w_go", matched=_matched(program, frontier, compiler_of(program, events)), dated=way)]
     return [*steps, _SCRIPT.step("w_go_entrants")] if entrants else steps
 
 
