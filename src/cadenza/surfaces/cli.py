@@ -20,7 +20,16 @@ from cadenza.clock import SystemClock, from_micros, iso
 from cadenza.definitions.schema import schemas
 from cadenza.errors import CadenzaError, DefinitionError
 from cadenza.ids import random_id
-from cadenza.surfaces import cli_audit, cli_care, cli_collect, cli_contracts, cli_operate, cli_testing, cli_webhooks
+from cadenza.surfaces import (
+    cli_audit,
+    cli_care,
+    cli_collect,
+    cli_contracts,
+    cli_operate,
+    cli_testing,
+    cli_trials,
+    cli_webhooks,
+)
 from cadenza.surfaces import demo as demo_project
 from cadenza.surfaces.cli_quarantine import quarantine_app
 from cadenza.surfaces.collect_asked import declared_script
@@ -489,6 +498,7 @@ cli_testing.add_to(app)
 cli_collect.add_to(app)
 cli_contracts.add_to(app)
 cli_operate.add_to(app)
+cli_trials.add_to(app)
 cli_webhooks.add_to(app)
 
 
