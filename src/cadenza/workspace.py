@@ -57,25 +57,30 @@ from cadenza.runtime.plan import Deployed, JourneyPlan, Plan, apply, plan
 from cadenza.runtime.quarantine import Fixed, Quarantine, Replayed, Shown
 from cadenza.runtime.rebuild import RebuildReport, rebuild
 from cadenza.runtime.report import Report, report
-from cadenza.runtime.report.figures import JourneyFigures, LogCounts, SegmentFigures
+from cadenza.runtime.report.figures import Comparison, JourneyFigures, LogCounts, SegmentFigures
 from cadenza.runtime.report.figures import Quarantined as QuarantineCount
 from cadenza.runtime.screen import Screen
 from cadenza.runtime.sequence import SequencedLog, Sequencer
 from cadenza.runtime.status import Member, Status, current_project, go_live, members, status
 from cadenza.runtime.tail import Counted, Outcome, Seen, Tail, Wanted
+from cadenza.runtime.testing import CaseResult, Covered, JourneyTests, SuiteResult
 from cadenza.runtime.tick import Progress, Ticker, TickReport
+from cadenza.runtime.trials import Backtest, JourneyVolume, Side, Trials
+from cadenza.runtime.trials import Wanted as Trial
 from cadenza.runtime.webhooks import Webhooks
 from cadenza.sql.read_only import read_only
 from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
 
 __all__ = [
-    "Act", "AuditReport", "Collector", "ContractFormat", "ContractPlan", "ContractSummary", "ContractText", "ContractView", "Counted", "Deliverer", "Deployed", "Doctor", "Explanation", "Exported",
-    "Finding", "Fixed", "ImportProgress", "ImportReport", "JourneyFigures", "JourneyPlan", "Loaded", "LocalServer",
-    "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome", "Plan", "Progress", "Quarantine",
-    "QuarantineState", "Quarantined", "Readmitted", "ReasonCount", "RebuildReport", "Replayed", "Report", "Seen",
-    "SegmentFigures", "ServerInfo", "Severity", "Shown", "Status", "Tail", "TickReport", "Wanted", "Workspace",
-    "announce_server", "find_server", "withdraw_server",
+    "Act", "AuditReport", "Backtest", "CaseResult", "Collector", "Comparison", "ContractFormat", "ContractPlan",
+    "ContractSummary", "ContractText", "ContractView", "Counted", "Covered", "Deliverer", "Deployed", "Doctor",
+    "Explanation", "Exported", "Finding", "Fixed", "ImportProgress", "ImportReport", "JourneyFigures", "JourneyPlan",
+    "JourneyVolume", "Loaded", "LocalServer", "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome",
+    "Plan", "Progress", "Project", "Quarantine", "QuarantineState", "Quarantined", "Readmitted", "ReasonCount",
+    "RebuildReport", "Replayed", "Report", "Seen", "SegmentFigures", "ServerInfo", "Severity", "Shown", "Side",
+    "Status", "SuiteResult", "Tail", "TickReport", "Trial", "Wanted", "Workspace", "announce_server", "find_server",
+    "withdraw_server",
 ]  # fmt: skip
 
 JOURNALS = "journal"
@@ -278,6 +283,11 @@ class Workspace:
     # --- care -------------------------------------------------------------------------------------
 
     @property
+    def testing(self) -> JourneyTests:
+        """The project's journey tests, run beside everything else: on stores of their own, in memory."""
+        return JourneyTests(self.validate, self._scratch, self.clock)
+
+    @property
     def contracts(self) -> ContractBook:
         """The tracking plan: list, show, draft from traffic, bring in, take out."""
         return ContractBook(self.folder, lambda: self.validate().project, lambda: self._log)
@@ -286,6 +296,11 @@ class Workspace:
     def care(self) -> Care:
         """Archiving, retention, snapshots: for use beside everything else."""
         return Care(self._log, self._outbox, self._archive_files, self.clock, lambda: self._last_known().log)
+
+    @property
+    def trials(self) -> Trials:
+        """Drafts over the real history, and the days to come, in scratch stores: changes nothing, sends nothing."""
+        return Trials(lambda: self._log, self._made(), self._reading, self.clock, os.cpu_count() or 2)
 
     @property
     def operate(self) -> Operate:

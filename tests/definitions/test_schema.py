@@ -34,6 +34,8 @@ def plain(tree: Tree) -> Any:
 
 
 def kind_of(file: str, document: dict[str, Any]) -> str:
+    if "test" in document:  # which also says its journey
+        return "test"
     for kind in surface.SURFACE:
         if kind.singular in document or kind.plural in document:
             return kind.singular or kind.plural

@@ -51,7 +51,7 @@ class Spoken(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def refused(self) -> bool:
         """Whether the page shows it failing."""
-        return "remedy:" in self.output
+        return "remedy:" in self.output or "FAILED" in self.output
 
 
 def spoken(block: Block) -> Iterator[Spoken]:

@@ -15,6 +15,7 @@ import msgspec
 from cadenza.definitions import kinds
 from cadenza.definitions.check_contracts import check_contracts
 from cadenza.definitions.check_journey import check_journeys
+from cadenza.definitions.check_wait import check_calendars
 from cadenza.definitions.check_webhook import check_webhook
 from cadenza.definitions.expression import Expr, InSegment, Trait, parse, walk
 from cadenza.definitions.findings import Findings
@@ -329,6 +330,7 @@ def _check_policy(project: Project, scope: Scope, findings: Findings) -> None:
         _string_trait(scope, policy.time_zone_trait, findings, "policy", "policy",
                       "time_zone_trait" if findings.said("policy", "policy", "time_zone_trait") else "quiet_hours",
                       "the time zone")  # fmt: skip
+    check_calendars(project, findings)
     if policy.missing_time_zone != "drop":
         _zone(findings, policy.missing_time_zone, "policy", "policy", "missing_time_zone")
 

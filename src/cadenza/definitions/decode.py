@@ -99,7 +99,7 @@ class Decoder:
                 return False
             case shapes.ListOf() | shapes.Steps() | shapes.Named():
                 return ()
-            case shapes.MapOf() | shapes.Again() | shapes.Awaited() | shapes.JsonSchema():
+            case shapes.MapOf() | shapes.Again() | shapes.JsonSchema() | shapes.Values():
                 return {}
             case shapes.Fields(struct, fields):
                 values = {field.target: self._stand_in(field.shape) for field in fields if field.required}
@@ -125,10 +125,10 @@ class Decoder:
                 return self._body(tree, path, label)
             case shapes.Again():
                 return self._again(tree, path, label)
-            case shapes.Awaited():
-                return self._awaited(tree, path, label)
+            case shapes.Values():
+                return self._json_map(tree, path, label, "a map")
             case shapes.JsonSchema():
-                return self._json_schema(tree, path, label)
+                return self._json_map(tree, path, label, "a JSON Schema (a map)")
             case shapes.ListOf():
                 return self._list(shape, tree, path, label)
             case shapes.MapOf() | shapes.Named() | shapes.Fields():
@@ -248,10 +248,10 @@ class Decoder:
         again = self._choice(("once", "after_exit"), tree, label)
         return {"again": again} if again else {}
 
-    def _json_schema(self, tree: Tree, path: str, label: str) -> dict[str, Any]:
+    def _json_map(self, tree: Tree, path: str, label: str, wanted: str) -> dict[str, Any]:
         """A map as JSON has it; what it means is checked with the project."""
         if not isinstance(tree, Mapping):
-            self.expected(label, "a JSON Schema (a map)", tree)
+            self.expected(label, wanted, tree)
             return {}
         return self._json(tree, path)
 
@@ -341,7 +341,7 @@ class Decoder:
             case "send":
                 return kinds.Send(template=self.text(shapes.Text(meaning="a template"), entry.node, "'send'"))
             case "wait":
-                return kinds.Wait(duration_s=self._quantity(shapes.Duration(), entry.node, "'wait'"))
+                return self._wait(entry.node, path)
             case "wait_for":
                 return self._map(surface_journey.WAIT_FOR, entry.node, path, "'wait_for'")
             case "split":
@@ -358,24 +358,10 @@ class Decoder:
             self.problem(f"Unknown step '{entry.key}'.", entry.line, near_miss(entry.key, _STEPS))
         return None
 
-    def _awaited(self, tree: Tree, path: str, label: str) -> dict[str, Any]:
-        """Conditions, each alone or with its steps."""
-        items = tree.items if isinstance(tree, Listing) else (tree,)
-        if not items:
-            self.problem(f"{label} is empty.", tree.line)
-        conditions: list[Expr] = []
-        arms: list[tuple[kinds.Step, ...]] = []
-        for number, item in enumerate(items):
-            below = f"{path}.{number}"
-            self.parts[below] = Location(self.file, item.line)
-            if isinstance(item, Mapping):
-                arm = self._map(surface_journey.ARM, item, below, f"Item {number + 1} of {label}")
-                conditions.append(arm.when)
-                arms.append(arm.steps)
-            else:
-                conditions.append(self._expression(shapes.Expression(), item, f"Item {number + 1} of {label}"))
-                arms.append(())
-        return {"any": tuple(conditions), "arms": tuple(arms) if any(arms) else ()}
+    def _wait(self, tree: Tree, path: str) -> kinds.Wait:
+        if isinstance(tree, Mapping):
+            return kinds.Wait(duration_s=0, local=self._map(surface_journey.LOCAL_WAIT, tree, path, "'wait'"))
+        return kinds.Wait(duration_s=self._quantity(shapes.Duration(), tree, "'wait'"))
 
     def _exit(self, tree: Tree) -> kinds.ExitStep:
         if isinstance(tree, Scalar) and tree.value is None:

@@ -73,6 +73,18 @@ from cadenza.definitions.kinds_policy import (
 from cadenza.definitions.kinds_policy import (
     Suppress as Suppress,
 )
+from cadenza.definitions.kinds_wait import (
+    Calendar as Calendar,
+)
+from cadenza.definitions.kinds_wait import (
+    LocalWait as LocalWait,
+)
+from cadenza.definitions.kinds_wait import (
+    OpenHours as OpenHours,
+)
+from cadenza.definitions.kinds_wait import (
+    Weekday as Weekday,
+)
 
 # --- sources and contracts ------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import msgspec
 from cadenza.definitions.definition import Definition
 from cadenza.definitions.expression import Expr
 from cadenza.definitions.kinds_policy import Holdout
+from cadenza.definitions.kinds_wait import LocalWait
 
 
 class Trigger(Definition, frozen=True, kw_only=True):
@@ -56,28 +57,16 @@ class Send(Definition, frozen=True, kw_only=True, tag_field="step", tag="send"):
 
 
 class Wait(Definition, frozen=True, kw_only=True, tag_field="step", tag="wait"):
+    """Rest for ``duration_s``; or by a local clock, where ``local`` is set (and ``duration_s`` is 0)."""
+
     duration_s: int
+    local: LocalWait | None = None
 
 
 class WaitFor(Definition, frozen=True, kw_only=True, tag_field="step", tag="wait_for"):
-    """Rest until one of ``any`` is TRUE, or each of ``all`` has been TRUE at some item since arrival; or the time is up.
-
-    ``arms``: the steps of each condition of ``any``, in its order; empty when none has its own. ``matched``: the steps
-    when ``all`` have come true; ``timeout``: the steps when the time is up. All ways join behind it.
-    """
-
-    any: tuple[Expr, ...] = ()
-    all: tuple[Expr, ...] = ()
+    any: tuple[Expr, ...]
     until_s: int
     as_: str | None = msgspec.field(default=None, name="as")
-    arms: tuple[tuple["Step", ...], ...] = ()
-    matched: tuple["Step", ...] = ()
-    timeout: tuple["Step", ...] = ()
-
-    @property
-    def conditions(self) -> tuple[Expr, ...]:
-        """What is waited for, ``any`` or ``all``."""
-        return self.any or self.all
 
 
 class Arm(Definition, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import msgspec
 
 from cadenza.definitions.definition import Definition
 from cadenza.definitions.expression import Expr
+from cadenza.definitions.kinds_wait import Calendar
 
 
 class Holdout(Definition, frozen=True, kw_only=True):
@@ -55,3 +56,5 @@ class Policy(Definition, frozen=True, kw_only=True):
     """A message that would have to wait longer than this is dropped."""
     holdout: Holdout | None = None
     """A global holdout: its units get no marketing from any journey."""
+    calendars: tuple[Calendar, ...] = ()
+    """Business hours that waits count in."""

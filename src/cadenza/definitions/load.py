@@ -6,15 +6,19 @@ Everything wrong is collected, with file, line and a near-miss hint, and raised 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from cadenza.definitions import kinds, surface, surface_kind, surface_policy
 from cadenza.definitions.check import check
+from cadenza.definitions.check_testing import check_tests
 from cadenza.definitions.decode import LONGEST_BODY, Decoder, beside, short
 from cadenza.definitions.flags import with_flags
+from cadenza.definitions.kinds_testing import JourneyTest
 from cadenza.definitions.presets import with_preset
 from cadenza.definitions.project import DEFAULT_IDENTITY, Location, Project
 from cadenza.definitions.yaml_tree import MAX_BYTES, Entry, Mapping, Scalar, Tree, read_text, read_yaml
@@ -23,6 +27,7 @@ from cadenza.errors import DefinitionError, Problem, near_miss
 PROJECT_FILE = "cadenza.yaml"
 _LATER_FOLDERS = ("offers", "jobs")
 _FOLDERS = {kind.folder: kind for kind in surface.SURFACE if kind.folder != "identity.yaml"}
+_NOT_DEPLOYED = ("tests",)
 _SINGULAR = {kind.singular: kind for kind in surface.SURFACE if kind.singular}
 _PLURAL = {kind.plural: kind for kind in surface.SURFACE}
 
@@ -35,19 +40,33 @@ class Loaded(msgspec.Struct, frozen=True):
     locations: dict[tuple[str, str], Location]
     places: dict[tuple[str, str, str], Location]
     warnings: tuple[Problem, ...] = ()
+    tests: tuple[JourneyTest, ...] = ()
+    """In the order of their files. No part of the project: what is deployed does not change with them."""
+    test_problems: tuple[Problem, ...] = ()
+    """What is wrong with the tests alone. It keeps nobody from planning and applying."""
 
 
 def load(folder: Path) -> Loaded:
-    """Read, decode and check the project in ``folder``. Raises DefinitionError with every problem."""
+    """Read, decode and check the project in ``folder``. Raises DefinitionError with every problem, those of its tests
+    too; where only its tests have problems, they come with what was loaded."""
     reader = _Reader(Path(folder))
     reader.read()
     project = reader.project()
     found, warnings = check(project, reader.locations, reader.places, partial=reader.partial)
-    problems = sorted({*reader.problems, *found}, key=lambda p: (p.file, p.line, p.what))
+    tests = reader.tests()
+    wrong = check_tests(tests, project, reader.locations, reader.places, partial=reader.partial)
+    in_tests = {p for p in reader.problems if p.file.startswith("tests/")}
+    problems = {*reader.problems, *found} - in_tests
     if problems:
-        raise DefinitionError(problems)
-    ordered = sorted([*reader.warnings, *warnings], key=lambda p: (p.file, p.line, p.what))
-    return Loaded(project, reader.locations, reader.places, tuple(ordered))
+        raise DefinitionError(_ordered({*problems, *in_tests, *wrong}))
+    return Loaded(
+        project, reader.locations, reader.places, _ordered([*reader.warnings, *warnings]), tests,
+        _ordered({*in_tests, *wrong}),
+    )  # fmt: skip
+
+
+def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda p: (p.file, p.line, p.what)))
 
 
 class _Reader:
@@ -137,12 +156,17 @@ class _Reader:
         self._undeclared_events = said.get("undeclared_events") or "allow"
         self._log = said.get("log") or kinds.LogKeeping()
 
+    def tests(self) -> tuple[JourneyTest, ...]:
+        """The journey tests, by file and line."""
+        found = self._found["tests"]
+        return tuple(found[name] for name in sorted(found, key=lambda n: astuple(self.locations["tests", n])))
+
     def project(self) -> Project:
         """The project of everything found so far, each kind sorted by name."""
         kinds_found: dict[str, Any] = {
             plural: tuple(found[name] for name in sorted(found))
             for plural, found in self._found.items()
-            if _PLURAL[plural].singular
+            if _PLURAL[plural].singular and plural not in _NOT_DEPLOYED
         }
         identity = self._found["identity"].get("identity", DEFAULT_IDENTITY)
         policy = self._found["policy"].get("policy", kinds.Policy())
@@ -172,12 +196,17 @@ class _Document:
             self._project_file(tree)
         elif kind := self._one_of_a_kind(keys):
             self._definition(kind, kind.plural, tree, tree.line, ())
-        elif heading := next((entry for entry in tree.entries if entry.key in _SINGULAR), None):
+        elif heading := self._heading(tree):
             kind = _SINGULAR[heading.key]
             self._definition(kind, heading.node, tree, heading.line, (heading.key,))
         else:
             for entry in tree.entries:
                 self._several(entry)
+
+    def _heading(self, tree: Mapping) -> Entry | None:
+        """The entry that says what a definition is and its name. A test also says its journey, in whichever order."""
+        found = [entry for entry in tree.entries if entry.key in _SINGULAR]
+        return next((entry for entry in found if entry.key == "test"), found[0] if found else None)
 
     def _one_of_a_kind(self, keys: set[str]) -> surface_kind.Kind | None:
         """Identity and policy have no heading: the file's place says what they are."""

@@ -150,10 +150,10 @@ def _type(shape: Any) -> str:
             return "map"
         case shapes.Again():
             return "`once`, `after_exit` or `{ after: ... }`"
-        case shapes.Awaited():
-            return "list of expressions or `{ when, steps }`"
         case shapes.Body():
             return "Liquid or file"
+        case shapes.Values():
+            return "map of any values"
         case shapes.JsonSchema():
             return "JSON Schema"
     return {shapes.Number: "number", shapes.Truth: "`true` or `false`", shapes.Duration: "duration",
@@ -176,7 +176,7 @@ def _default(fields: shapes.Fields, field: shapes.Field) -> str:
     of = {f.name: f for f in msgspec.structs.fields(fields.struct)}[field.target]
     value = of.default_factory() if of.default is msgspec.NODEFAULT else of.default
     if isinstance(field.shape, shapes.Duration):
-        return f"`{duration_text(value)}`"
+        return f"`{duration_text(value)}`" if value else ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value}`" if value not in (None, "", (), {}) else ""
@@ -186,7 +186,9 @@ def _steps() -> Iterator[str]:
     yield "## Steps of a journey\n\n| Step | Meaning |\n| --- | --- |"
     for name, doc in surface_journey.STEP_DOCS.items():
         yield f"| `{name}` | {doc} |"
-    yield "\n### `wait_for`\n"
+    yield f"\n### `wait`\n\n{surface_journey.LOCAL_WAIT_DOC}\n"
+    yield from _table(surface_journey.LOCAL_WAIT, "wait")
+    yield "### `wait_for`\n"
     yield from _table(surface_journey.WAIT_FOR, "wait_for")
     yield "### `split`\n"
     yield from _table(surface_journey.SPLIT, "split")

@@ -94,15 +94,11 @@ def _of(shape: Any) -> Schema:
             return {"type": _ANY_SCALAR}
         case shapes.Body():
             return {"type": "string"}
-        case shapes.JsonSchema():
+        case shapes.JsonSchema() | shapes.Values():
             return {"type": "object"}
         case shapes.Again():
             after = shapes.Field(key="after", shape=shapes.Duration(), doc="", required=True)
             return {"anyOf": [{"enum": ["once", "after_exit"]}, _object((after,))]}
-        case shapes.Awaited():
-            condition = _of(shapes.Expression())
-            item = {"anyOf": [condition, _object(surface_journey.ARM.fields)]}
-            return {"anyOf": [condition, {"type": "array", "items": item, "minItems": 1}]}
     return _collection(shape)
 
 
@@ -131,7 +127,7 @@ def _steps() -> Schema:
     ends = [_one_key(end, {"$ref": "#/$defs/steps"}) for end in ("unknown", "otherwise")]
     forms: Schema = {
         "send": _of(shapes.Text()),
-        "wait": _of(shapes.Duration()),
+        "wait": {"anyOf": [_of(shapes.Duration()), _object(surface_journey.LOCAL_WAIT.fields)]},
         "wait_for": _object(surface_journey.WAIT_FOR.fields),
         "branch": {
             "type": "array", "minItems": 3, "items": {"anyOf": [_object(surface_journey.ARM.fields), *ends]},

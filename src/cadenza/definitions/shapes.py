@@ -11,6 +11,8 @@ NAME = "^[A-Za-z][A-Za-z0-9_-]{0,62}$"
 COLUMN = "^[a-z][a-z0-9_]{0,62}$"
 """Names that conditions use as a word: traits and flags."""
 LOCAL_TIME = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+CLOSING_TIME = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+CALENDAR_DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 DURATION = "^\\s*0{0,3}[1-9][0-9]{0,8}\\s*(second|minute|hour|day|week)s?\\s*$"
 SHARE = "^\\s*[0-9]{1,3}(\\.[0-9]{1,2})?\\s*%\\s*$"
 LONGEST_TEXT = 4_000
@@ -103,12 +105,12 @@ class Again(msgspec.Struct, frozen=True):
     """``once``, ``after_exit``, or ``{after: 60 days}``."""
 
 
-class Awaited(msgspec.Struct, frozen=True):
-    """Conditions, each alone or as ``{when, steps}``; one may be written without the list."""
-
-
 class JsonSchema(msgspec.Struct, frozen=True):
     """A JSON Schema, written as YAML."""
+
+
+class Values(msgspec.Struct, frozen=True):
+    """A map of any values, as JSON has them."""
 
 
 class Steps(msgspec.Struct, frozen=True):
@@ -134,5 +136,5 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 Shape = Union[
     Text, Whole, Number, Truth, Duration, Share, Choice, Expression, Literal_, ListOf, MapOf, Fields, Named, Body,
-    Again, Awaited, JsonSchema, Steps,
+    Again, JsonSchema, Values, Steps,
 ]  # fmt: skip

@@ -25,6 +25,7 @@ from cadenza.definitions.shapes import (
 from cadenza.definitions.surface_journey import JOURNEYS
 from cadenza.definitions.surface_kind import COLUMN_TEXT, DESCRIPTION, NAME_TEXT, OWNER, Kind, field
 from cadenza.definitions.surface_policy import POLICY
+from cadenza.definitions.surface_testing import TESTS
 from cadenza.definitions.surface_webhook import WEBHOOK
 
 _SQL = Text(meaning="SQL expression over the file's columns")
@@ -298,5 +299,6 @@ PROJECT = Fields(None, (
 
 SURFACE: tuple[Kind, ...] = (
     SOURCES, CONTRACTS, IDENTITY, TRAITS, SEGMENTS, JOURNEYS, POLICY, TEMPLATES, DESTINATIONS, METRICS,
+    TESTS,
 )  # fmt: skip
 """Every kind, in the order in which a person would write them."""

@@ -15,6 +15,7 @@ from cadenza.definitions.shapes import (
     Whole,
 )
 from cadenza.definitions.surface_kind import NAME_TEXT, Kind, field
+from cadenza.definitions.surface_wait import CALENDAR
 
 HOLDOUT = Fields(kinds.Holdout, (
     field("name", NAME_TEXT, "The salt of the assignment: the same name holds out the same people.", required=True,
@@ -57,6 +58,7 @@ POLICY = Kind(
            example="3 days"),
         field("holdout", HOLDOUT, "A global holdout: its members get no marketing from any journey.",
            example="{ name: global_2026, share: 5% }"),
+        field("calendars", ListOf(CALENDAR), "Business hours that waits count in."),
     )),
     example="""caps:
   - { name: weekly, limit: 3, per: 7 days, when_full: defer }

@@ -45,7 +45,6 @@ class Wave:
         """``live``: messages of now are delivered; ``outcomes``: delivery's reports are among the records."""
         self._engine, self._program, self._live, self._outcomes = engine, program, live, outcomes
         self._nothing_live = False
-        self._windowed = journeys.windowed_journeys(program)
         self.sent = self.cancelled = False
 
     def run(self, number: int, *, records: bool, timers: bool, aliases: bool, alone: bool) -> datetime | None:
@@ -54,7 +53,7 @@ class Wave:
         engine = self._engine
         n_records, n_timers, at = 1, 0, None
         if not alone:
-            run(engine, [events.next_items(records=records, timers=timers, rechecked=bool(self._windowed))])
+            run(engine, [events.next_items(records=records, timers=timers)])
             n_records, n_timers, at = engine.query(
                 "SELECT count(record_at), count(timer_at), max(coalesce(record_at, timer_at)) FROM w_next"
             )[0]
@@ -62,13 +61,7 @@ class Wave:
         engine.execute(f"SET VARIABLE wave = {number}::BIGINT")
         arrived = self._records(aliases, alone) if n_records else _Arrived()
         checks = self._timers() if n_timers else False
-        run(
-            engine,
-            [
-                identity.persons(n_records > 0, n_timers > 0),
-                journeys.passages(tuple(journeys.kept_columns(self._program))),
-            ],
-        )
+        run(engine, [identity.persons(n_records > 0, n_timers > 0), journeys.passages()])
         self._decide(arrived, n_records > 0, n_timers > 0, checks)
         return at
 
@@ -92,7 +85,7 @@ class Wave:
         return arrived
 
     def _timers(self) -> bool:
-        run(self._engine, [events.wave_timers(bool(self._windowed))])
+        run(self._engine, [events.wave_timers()])
         return bool(self._engine.query("SELECT bool_or(checks) FROM w_timer")[0][0])
 
     # --- profiles, segments, journeys ----------------------------------------------------------------
@@ -122,10 +115,7 @@ class Wave:
                 frontier=journeys.widened(program, frontier), due=due, candidates=journeys.widened_candidates(program, candidates),
                 changed=changed, names=names,
             )  # fmt: skip
-            settled = self._journeys(reach, shape)
-            run(engine, journeys.remembering(program, reach.frontier, reach.candidates, reach.names, settled=settled))
-            if not self._windowed.isdisjoint(candidates | {jid for jid, _ in frontier}):
-                run(engine, [journeys.recheck(program, journeys.rechecked(program, reach.frontier, reach.candidates))])
+            self._journeys(reach, shape)
 
     def _kind(self, stop: tuple[int, int]) -> str:
         jid, step = stop
@@ -147,8 +137,8 @@ class Wave:
         compiler = Compiler(program.schema, needs, journeys.widened_events(program, arrived.events))
         for tree in journeys.expressions(program, frontier, candidates):
             compiler.condition(tree)
-        if self._windowed:
-            journeys.boundaries(program, journeys.rechecked(program, frontier, candidates), compiler)
+        for tree in journeys.local_traits(program, frontier, candidates):
+            compiler.condition(tree)
         sends = journeys.reachable_sends(program, frontier, candidates)
         if sends:
             for rule in program.project.policy.suppress:
@@ -179,17 +169,17 @@ class Wave:
         }
         return ({project.destination_of(c).address_trait for c in channels} | {project.policy.time_zone_trait}) & names
 
-    def _journeys(self, reach: _Reach, shape: profiles.Row) -> bool:
-        """Exits, entries, moves and sends; whether any passage rests elsewhere than before."""
+    def _journeys(self, reach: _Reach, shape: profiles.Row) -> None:
         engine, program, frontier = self._engine, self._program, reach.frontier
         if frontier:
+            run(engine, journeys.dated(program, frontier, reach.names))
             run(engine, [journeys.exits(program, frontier, reach.names)])
         elif not self._nothing_live:
             run(engine, journeys.nothing_live())
         self._nothing_live = not frontier
         starts = self._enter(reach) if reach.candidates else frozenset()
         if not frontier and not starts:
-            return False
+            return
         run(engine, journeys.ends(bool(starts), bool(frontier)))
         run(engine, journeys.goers(program, frontier, bool(starts), reach.names))
         ways = engine.query(journeys.ways())
@@ -199,14 +189,13 @@ class Wave:
             self.cancelled = True
         waiting = any(self._kind(stop) == "send" for stop in reach.due)
         if not ended and not moved and not waiting:
-            return False
+            return
         taken = journeys.widened_ways(program, moved, frontier, reach.candidates)
-        run(engine, [journeys.moves(program, taken, reach.names)])
+        run(engine, [journeys.moves(program, taken, reach.names), *journeys.rests(program, taken, reach.names)])
         sends = self._send(waiting, moved, reach, shape)
         run(engine, journeys.settle(
             live=bool(frontier), entrants=bool(starts), sends=sends, ended=ended, moved=bool(moved)
         ))  # fmt: skip
-        return True
 
     def _enter(self, reach: _Reach) -> frozenset[int]:
         engine = self._engine
@@ -243,5 +232,7 @@ class Wave:
         run(engine, effects.messages(program, sends))
         wide = journeys.widened_sends(program, sends, reach.frontier, reach.candidates)
         run(engine, journeys.after_sends(program, wide, reach.names))
+        on = frozenset((jid, step, "verdict") for jid, step in wide)
+        run(engine, journeys.rests(program, on, reach.names, after=True))
         self.sent = True
         return True

@@ -60,10 +60,10 @@ class Model(Contact):
             if msgspec.convert(msgspec.json.decode(record.body)["project"], Project) != self.project:
                 raise ModelError("The reference model runs one project only.", where=f"record {record.offset}")
         elif record.kind in ("call", "outcome"):
-            known = record.kind == "outcome"
+            known, before = record.kind == "outcome", (len(self.owner), self.merges)
             person = self._resolve(int(body["person"])) if known else self._identify(record, body, now)
             if person is not None:
-                self._record(person, record, body, now)
+                self._record(person, record, body, now, news=(len(self.owner), self.merges) != before)
         else:
             raise ModelError(f"No record is of the kind '{record.kind}'.", where=f"record {record.offset}")
 
@@ -129,20 +129,23 @@ class Model(Contact):
 
     # --- 3 to 7: what the record says --------------------------------------------------------------------
 
-    def _record(self, person: Person, record: Record, body: dict[str, Any], now: datetime) -> None:
+    def _record(self, person: Person, record: Record, body: dict[str, Any], now: datetime, news: bool) -> None:
+        """``news``: it has told something of who is who."""
         kind, properties = body.get("type"), body.get("properties") or {}
         name = body.get("event") if kind == "track" else PAGES.get(str(kind))
         at = min(from_micros(int(body.get("occurred_at", record.recorded_at))), now)
         event = Event(record.offset, name, at, properties)
         person.events.append(event)
+        if record.kind == "outcome" and (told := json_text(properties.get("message_id"))):
+            self.outcomes.setdefault(told, set()).add(str(name))
+        if not news and name is not None and name not in self.reactive and body.get("traits") is None:
+            return
         sent = body.get("traits") or {}
         for trait in self.project.traits:
             if trait.from_ is not None:
                 self._set(person, trait.name, json_text(sent.get(trait.from_.partition(".")[2])), at)
         if kind == "track":
             self._said(person, str(name), properties, at)
-        if record.kind == "outcome" and (told := json_text(properties.get("message_id"))):
-            self.outcomes.setdefault(told, set()).add(str(name))
         self._item(person, now, event, "record")
 
     def _said(self, person: Person, name: str, properties: Mapping[str, Any], at: datetime) -> None:
@@ -178,8 +181,6 @@ class Model(Contact):
         for e in decided:
             follows = self.steps[e.journey.name][e.step][1]
             self._go(person, e, msgspec.structs.replace(view, flags=e.flags), e.verdict or "", follows)
-        for e in person.live():  # 13
-            e.check_at = self._next_check(e, view)
 
     def _segments(self, person: Person, view: View, cause: str) -> set[tuple[str, str]]:
         """9: the changes, as (segment, ``entered`` or ``left``)."""

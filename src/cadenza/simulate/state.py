@@ -12,7 +12,7 @@ import msgspec
 from cadenza.clock import EPOCH
 from cadenza.definitions.builtin import BUILTIN_CONTRACTS
 from cadenza.definitions.contract_fields import declared
-from cadenza.definitions.expression import Agg, Consented, Expr, InJourney, InSegment, OlderThan, Trait, walk
+from cadenza.definitions.expression import Agg, Consented, EventIs, Expr, InJourney, InSegment, OlderThan, Trait, walk
 from cadenza.definitions.project import Project
 from cadenza.simulate.evaluate import (
     Event,
@@ -35,6 +35,7 @@ class State:
         self.steps = {j.name: {p: (s, follows) for p, s, follows in layout(j.steps)} for j in project.journeys}
         self.order = sorted(project.journeys, key=lambda j: (-j.priority, j.name))
         self.purposes = _purposes(project)
+        self.reactive = _reactive(project)
         self.persons: dict[int, Person] = {}
         self.merged_into: dict[int, int] = {}
         self.owner: dict[tuple[str, str], int] = {}
@@ -95,6 +96,19 @@ class State:
             or (isinstance(n, Trait) and (inner := self._value(n.name)) is not None and not self._stored(inner))
             for n in walk(node)
         )
+
+
+STATEMENTS = frozenset(
+    {"Consent Updated", "Unsubscribed", "Email Bounced", "Email Marked as Spam", "Suppressed", "Message Failed"}
+)
+
+
+def _reactive(project: Project) -> frozenset[str]:
+    """The events that some definition reacts to, and those that say what may be sent."""
+    read = (project.traits, project.segments, project.policy, project.journeys)
+    nodes = [node for tree in _expressions(read) for node in walk(tree)]
+    named = {n.event for n in nodes if isinstance(n, Agg)} | {n.name for n in nodes if isinstance(n, EventIs)}
+    return STATEMENTS | named | {j.entry.on.event for j in project.journeys if j.entry.on.event}
 
 
 def _purposes(project: Project) -> list[str]:

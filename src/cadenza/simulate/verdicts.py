@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo, available_timezones
+from collections.abc import Callable
+from datetime import datetime, time, timedelta
 
 import msgspec
 
@@ -12,12 +11,13 @@ from cadenza.definitions.expression import Expr
 from cadenza.definitions.kinds import Cap, QuietHours, Template
 from cadenza.definitions.project import Project
 from cadenza.simulate.evaluate import View, evaluate, text_of
+from cadenza.simulate.local_time import FOREVER, zone_of
+from cadenza.simulate.local_time import offset as _offset
+from cadenza.simulate.local_time import spans as _spans
 from cadenza.simulate.person import Enrollment, Message, Person
 
 ALWAYS = ("hard_bounce", "complaint", "legal")
 """Reasons of suppression that hold for every class of message."""
-FOREVER = datetime(9999, 1, 1)
-ZONES = frozenset(available_timezones())
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -77,10 +77,8 @@ def _quiet(project: Project, enrollment: Enrollment, view: View) -> Verdict | No
     policy = project.policy
     if policy.quiet_hours is None:
         return None
-    zone = text_of(view.trait(policy.time_zone_trait))
-    if zone not in ZONES:
-        zone = policy.missing_time_zone
-    if zone == "drop":
+    zone = zone_of(policy, view)
+    if zone is None:
         return Verdict("drop", "no_time_zone")
     until = quiet_until(policy.quiet_hours, zone, view.now)
     if until is None:
@@ -137,24 +135,3 @@ def quiet_until(quiet: QuietHours, zone: str, now: datetime) -> datetime | None:
         if instant < stop:
             return instant
     raise AssertionError(f"no end of quiet hours in {zone} after {now}")
-
-
-def _offset(zone: str, instant: datetime) -> timedelta:
-    offset = instant.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).utcoffset()
-    assert offset is not None
-    return offset
-
-
-def _spans(zone: str, now: datetime, hours: int) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    """The stretches of constant offset from ``now`` on: (first instant, first instant after it, offset)."""
-    begin, offset = now, _offset(zone, now)
-    for n in range(1, hours + 1):
-        low, high = now + timedelta(hours=n - 1), now + timedelta(hours=n)
-        if _offset(zone, high) == offset:
-            continue
-        while high - low > timedelta(microseconds=1):
-            middle = low + (high - low) // 2
-            low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
-        yield begin, high, offset
-        begin, offset = high, _offset(zone, high)
-    yield begin, FOREVER, offset

@@ -15,6 +15,7 @@ from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.project import Project, version_of
 from cadenza.definitions.typecheck import property_types
 from cadenza.sql.columns import Schema, expand, reactive_events, schema_of
+from cadenza.sql.local_wait import CALENDAR_DIMENSIONS, calendar_rows, local_row
 
 RESUMES = 4096
 """Resume points are numbered jid * RESUMES + index over all versions."""
@@ -72,6 +73,7 @@ class Program:
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in DIMENSIONS}
         for version in self.versions.values():
             _version_rows(self, version, rows)
+        calendar_rows(self.project.policy.calendars, rows)
         return {name: (columns, rows[name]) for name, columns in DIMENSIONS.items()}
 
 
@@ -89,6 +91,7 @@ DIMENSIONS: dict[str, dict[str, str]] = {
     "t_send": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "suffix": "VARCHAR", "template": "VARCHAR", "template_version": "VARCHAR",
                "channel": "VARCHAR", "purpose": "VARCHAR", "message_class": "VARCHAR", "destination": "VARCHAR"},
     "t_update": {"jid": "INTEGER", "step": "INTEGER", "trait": "VARCHAR", "value": "VARCHAR"},
+    **CALENDAR_DIMENSIONS,
 }  # fmt: skip
 
 
@@ -106,6 +109,9 @@ def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[
             rows["t_way"].append(_way_row(version, stop.step, way))
         if stop.kind == "send":
             rows["t_send"].append(_send_row(program, jid, stop.step, stop.path, stop.template))
+        if stop.local is not None:
+            row = local_row(stop.local, program.project.policy.calendars)
+            rows["t_local"].append({"jid": jid, "step": stop.step, **row})
         for trait, value in stop.set.items():
             rows["t_update"].append({"jid": jid, "step": stop.step, "trait": trait, "value": value_text(value)})
     rows["t_way"].append(_way_row(version, START, "entered"))

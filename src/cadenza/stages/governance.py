@@ -8,6 +8,7 @@ from cadenza.definitions.expression import InJourney, walk
 from cadenza.definitions.kinds import Policy
 from cadenza.sql.columns import consent_column
 from cadenza.sql.expression import Compiler, Needs, bucket
+from cadenza.sql.local_wait import clock_seconds, person_zone
 from cadenza.sql.program import Program
 from cadenza.sql.step import Script, Step, alias, all_of, any_of, case_on, column, number, query, sql, text
 
@@ -112,16 +113,7 @@ def _zone(program: Program) -> exp.Expr:
     policy = program.project.policy
     traits = {t.name for t in program.project.traits}
     own = column(f"t_{policy.time_zone_trait}", "c") if policy.time_zone_trait in traits else exp.Null()
-    if policy.missing_time_zone == "drop":
-        return exp.cast(own, "varchar", dialect="duckdb")
-    known = exp.In(this=own.copy(), query=query("SELECT tz FROM tz_rule").subquery())
-    return exp.Case(ifs=[exp.If(this=known, true=own)], default=text(policy.missing_time_zone))
-
-
-def clock_seconds(time: str) -> int:
-    """Seconds after midnight of ``HH:MM``."""
-    hours, minutes = time.split(":")
-    return int(hours) * 3600 + int(minutes) * 60
+    return person_zone(policy, own)
 
 
 def _quiet(policy: Policy) -> Step:

@@ -18,9 +18,18 @@ from rich.prompt import Confirm
 from cadenza import __version__
 from cadenza.clock import SystemClock, from_micros, iso
 from cadenza.definitions.schema import schemas
-from cadenza.errors import CadenzaError
+from cadenza.errors import CadenzaError, DefinitionError
 from cadenza.ids import random_id
-from cadenza.surfaces import cli_audit, cli_care, cli_collect, cli_contracts, cli_operate, cli_webhooks
+from cadenza.surfaces import (
+    cli_audit,
+    cli_care,
+    cli_collect,
+    cli_contracts,
+    cli_operate,
+    cli_testing,
+    cli_trials,
+    cli_webhooks,
+)
 from cadenza.surfaces import demo as demo_project
 from cadenza.surfaces.cli_quarantine import quarantine_app
 from cadenza.surfaces.collect_asked import declared_script
@@ -74,9 +83,13 @@ def validate(*, on: OnProject = HERE) -> int:
     """Check every definition; all problems are listed at once, each with its place and what to do."""
     with using(on) as (workspace, terminal, _):
         loaded = workspace.validate()
+        if loaded.test_problems:
+            raise DefinitionError(loaded.test_problems)
         kinds: dict[str, int] = {}
         for kind, _name, _definition in loaded.project.named():
             kinds[kind] = kinds.get(kind, 0) + 1
+        if loaded.tests:
+            kinds["tests"] = len(loaded.tests)
         if on.json:
             terminal.answer({"project": loaded.project.name, "definitions": kinds, "warnings": loaded.warnings})
         for warning in loaded.warnings:
@@ -481,9 +494,11 @@ def export(target: Path, /, *, on: OnProject = HERE) -> int:
 
 cli_audit.add_to(app)
 cli_care.add_to(app)
+cli_testing.add_to(app)
 cli_collect.add_to(app)
 cli_contracts.add_to(app)
 cli_operate.add_to(app)
+cli_trials.add_to(app)
 cli_webhooks.add_to(app)
 
 

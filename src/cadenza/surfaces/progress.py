@@ -6,7 +6,8 @@ It goes to standard error, so that standard output holds the answer alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
@@ -126,3 +127,34 @@ def on_tick(move: Move) -> Callable[[TickProgress], None]:
         move(p.records, latest, p.total)
 
     return report
+
+
+class Stages:
+    """Progress of an operation in stages whose names are known only when they begin. Use it in a ``with`` block."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._what = ""
+        self._open: AbstractContextManager[Move] | None = None
+        self._report: Callable[[TickProgress], None] | None = None
+
+    def report(self, what: str, progress: TickProgress) -> None:
+        """How far the stage called ``what`` is; another name ends the stage before."""
+        if what != self._what or self._report is None:
+            self._end(None, None, None)
+            self._what, self._open = what, self._display.task(what, None, unit="records")
+            self._report = on_tick(self._open.__enter__())
+        self._report(progress)
+
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._open is not None:
+            self._open.__exit__(kind, error, trace)
+            self._open = self._report = None
+
+    def __enter__(self) -> Stages:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(kind, error, trace)

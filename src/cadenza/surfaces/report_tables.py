@@ -67,7 +67,7 @@ def report_text(report: Report, width: int = WIDTH) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-def _titled(title: str, table: Table) -> RenderableType:
+def titled(title: str, table: Table) -> RenderableType:
     """A heading over its table; not the table's own title, which would be broken at the table's width."""
     return Group(Text(title, style="bold"), Padding(table, (0, 0, 1, 2)))
 
@@ -90,7 +90,7 @@ def render_report(report: Report) -> list[RenderableType]:
     return [*parts, *_checks(report), *_hints(report)]
 
 
-def _table(*columns: str, left: int = 1) -> Table:
+def figures_table(*columns: str, left: int = 1) -> Table:
     """A table whose first ``left`` columns are words and the others right-aligned numbers."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, column in enumerate(columns):
@@ -100,51 +100,51 @@ def _table(*columns: str, left: int = 1) -> Table:
 
 def _people(report: Report) -> RenderableType:
     people = report.people
-    table = _table("", "persons")
+    table = figures_table("", "persons")
     rows = (("identified", people.identified), ("anonymous", people.anonymous), ("together", people.living))
     for name, n in rows:
         table.add_row(name, number(n))
     if people.merged:
         table.add_row("merged into another", number(people.merged))
-    return _titled("Persons", table)
+    return titled("Persons", table)
 
 
 def _counts(title: str, heading: str, counts: Iterable[Count]) -> RenderableType:
-    table = _table(heading, "number")
+    table = figures_table(heading, "number")
     for count in counts:
         table.add_row(words(count.name), number(count.n))
     if not table.row_count:
         table.add_row("none", "0")
-    return _titled(title, table)
+    return titled(title, table)
 
 
 def _quarantine(report: Report) -> RenderableType:
     log = report.log
     if not log.quarantined:
         return Text(f"Quarantine: empty. Duplicate records dropped: {number(log.duplicates)}.\n")
-    table = _table("source", "reason", "records", left=2)
+    table = figures_table("source", "reason", "records", left=2)
     for row in log.quarantined:
         table.add_row(row.source, words(row.reason), number(row.n))
     table.add_row("all", "duplicate records dropped", number(log.duplicates))
-    return _titled("Quarantine", table)
+    return titled("Quarantine", table)
 
 
 def _segments(report: Report) -> RenderableType:
-    table = _table("segment", "members now", "ever members")
+    table = figures_table("segment", "members now", "ever members")
     for segment in report.segments:
         table.add_row(segment.name, number(segment.members), number(segment.ever))
-    return _titled("Segments", table) if report.segments else Text("Segments: none declared.\n")
+    return titled("Segments", table) if report.segments else Text("Segments: none declared.\n")
 
 
 def _journeys(journeys: Iterable[JourneyFigures]) -> RenderableType:
     columns = ("journey", "candidates", "not qualified", "refused", "entered", "live", "ended", "sent", "dropped")
-    table = _table(*columns)
+    table = figures_table(*columns)
     for j in journeys:
         table.add_row(
             j.name, number(j.candidates), number(_sum(j.not_qualified)), number(_sum(j.refused)), number(j.entered),
             number(j.live), number(_sum(j.exits)), number(j.messages.sent), number(_sum(j.messages.dropped)),
         )  # fmt: skip
-    return _titled("Journeys", table)
+    return titled("Journeys", table)
 
 
 def _reasons(journeys: Iterable[JourneyFigures]) -> Iterator[RenderableType]:
@@ -152,12 +152,12 @@ def _reasons(journeys: Iterable[JourneyFigures]) -> Iterator[RenderableType]:
         rows = list(_reason_rows(journey))
         if not rows:
             continue
-        table = _table("what", "reason", "number", left=2)
+        table = figures_table("what", "reason", "number", left=2)
         before = ""
         for what, reason, n in rows:
             table.add_row(what if what != before else "", reason, number(n))
             before = what
-        yield _titled(f"Why, in {journey.name}", table)
+        yield titled(f"Why, in {journey.name}", table)
 
 
 def _reason_rows(journey: JourneyFigures) -> Iterator[tuple[str, str, int]]:
@@ -198,10 +198,10 @@ def _arms(journey: str, comparison: Comparison) -> RenderableType:
     days = comparison.within_s / 86400
     label = f" ({comparison.unit_label})" if comparison.unit_label else ""
     title = f"{journey}, {comparison.metric}{label} within {days:g} days: {_KINDS[comparison.kind]}"
-    table = _table("arm", "persons", "per person", "sum", "window not over")
+    table = figures_table("arm", "persons", "per person", "sum", "window not over")
     for name, arm in (("treated", comparison.treated), ("held out", comparison.held_out)):
         table.add_row(name, number(arm.n), _mean(arm), amount(arm.total), number(arm.incomplete))
-    return _titled(title, table)
+    return titled(title, table)
 
 
 def _verdict(comparison: Comparison) -> Iterator[str]:

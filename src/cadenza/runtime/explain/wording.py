@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from cadenza.definitions.expression_text import duration_text, write
-from cadenza.definitions.kinds import Branch, Journey, Send, Split, Step, Update, Wait, WaitFor
+from cadenza.definitions.kinds import Branch, Journey, LocalWait, Send, Split, Step, Update, Wait, WaitFor
 
 DROPPED = {
     "unreachable": "there is no address for the channel",
@@ -33,7 +33,6 @@ REFUSED = {
     "holdout": "the person is held out for measurement ('{rule}')",
 }
 _CAUSES = {"sent": "sent", "dropped": "message dropped", "updated": "profile updated"}
-_AWAITED = re.compile(r"^any\[(\d+)\]\.steps$")
 _ARM = re.compile(r"^arms\[(\d+)\]\.steps$")
 
 
@@ -69,11 +68,6 @@ def _walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:
             case Split(arms=split_arms):
                 for split_arm in split_arms:
                     yield from _walk(split_arm.steps, f"{path}.split.{split_arm.name}.steps")
-            case WaitFor(arms=own, matched=matched, timeout=timeout):
-                for position, inside in enumerate(own):
-                    yield from _walk(inside, f"{path}.wait_for.any[{position}].steps")
-                yield from _walk(matched, f"{path}.wait_for.matched")
-                yield from _walk(timeout, f"{path}.wait_for.timeout")
 
 
 def position(journey: Journey | None, path: str | None, kind: str | None) -> str:
@@ -83,14 +77,34 @@ def position(journey: Journey | None, path: str | None, kind: str | None) -> str
     match steps_by_path(journey).get(path) if journey is not None else None:
         case Send(template=template):
             return f"send {template}"
+        case Wait(local=LocalWait() as local):
+            return f"wait {local_wait(local)}"
         case Wait(duration_s=seconds):
             return f"wait {duration_text(seconds)}"
-        case WaitFor(until_s=seconds) as wait:
-            awaited = (" and " if wait.all else " or ").join(write(c) for c in wait.conditions)
+        case WaitFor(any=conditions, until_s=seconds):
+            awaited = " or ".join(write(c) for c in conditions)
             return f"wait for {awaited}, at most {duration_text(seconds)}"
         case Update(set=values):
             return "set " + ", ".join(f"{name} = {value}" for name, value in values.items())
     return f"{kind or 'step'} ({path})"
+
+
+def local_wait(wait: LocalWait) -> str:
+    """A wait in local time in words.
+
+    >>> local_wait(LocalWait(until="09:00", on=("mon", "tue"), zone="Europe/Berlin"))
+    'until 09:00 on mon, tue (Europe/Berlin)'
+    """
+    if wait.until_date is not None:
+        before = f"{duration_text(wait.minus_s)} before " if wait.minus_s else ""
+        said = f"until {before}{wait.until_date}"
+    elif wait.business_s is not None:
+        said = f"{duration_text(wait.business_s)} of business hours ({wait.calendar})"
+    elif wait.until is not None:
+        said = f"until {wait.until}" + (f" on {', '.join(wait.on)}" if wait.on else "")
+    else:
+        said = f"{wait.days} calendar day{'' if wait.days == 1 else 's'}"
+    return said + (f", at {wait.at}" if wait.at else "") + (f" ({wait.zone})" if wait.zone else "")
 
 
 def taken(journey: Journey | None, said: str) -> str:
@@ -101,8 +115,6 @@ def taken(journey: Journey | None, said: str) -> str:
         return f"split {found.name}: {choice}"
     if isinstance(found, WaitFor) and choice == "already matched":
         return "what it waits for was true already"
-    if isinstance(found, WaitFor) and (own := _AWAITED.match(choice)):
-        return f"{write(found.any[int(own[1])])} was true"
     if not isinstance(found, Branch):
         return said
     conditions = [write(arm.when) for arm in found.arms]
@@ -126,6 +138,10 @@ def moved(journey: Journey | None, cause: str, waited: timedelta, record: str | 
             start = f"what it waited for came true after {span(waited)}{by}"
         case "timeout":
             start = f"waited {span(waited)} in vain"
+        case "past":
+            start = "the date it waits for lies in the past"
+        case "unknown":
+            start = "the date it waits for, or the time zone, is not known"
         case _:
             start = _CAUSES.get(cause, cause)
     return "; ".join([start, *(taken(journey, said) for said in way), f"now: {to}" if to != "the end" else "the end"])

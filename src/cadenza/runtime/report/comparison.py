@@ -52,6 +52,13 @@ class Comparisons:
         found = (self._compare(journey.holdout, metric, span) for span in self._spans)
         return tuple(comparison for comparison in found if comparison is not None)
 
+    def since(self, journey: Journey, at: datetime) -> Comparison | None:
+        """Of units first assigned at an instant or later; None without a holdout, or without any unit."""
+        if journey.holdout is None:
+            return None
+        span = measure.Span(since=at, until=FOREVER, before=self._before)
+        return self._compare(journey.holdout, self._project.metric(journey.outcome.metric), span)
+
     def _compare(self, holdout: Holdout, metric: Metric, span: measure.Span) -> Comparison | None:
         rows = self._engine.query(measure.sums_per_arm(self._project, metric, holdout.name, span))
         if not rows:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from cadenza.simulate.addition import Addition
-from cadenza.simulate.additions.waits import WAITS
+from cadenza.simulate.additions import local_waits
 
-ADDITIONS: dict[str, Addition] = {
-    "waits": WAITS,
-}
+ADDITIONS: dict[str, Addition] = {"local_waits": local_waits.ADDITION}

@@ -9,17 +9,16 @@ from sqlglot import exp
 from cadenza.definitions.graph import Bucket, Decide, Leaf, Stop, Tree
 from cadenza.sql.expression import ROW, Compiler, bucket
 from cadenza.sql.program import RESUMES, Program, only_split
-from cadenza.sql.step import Script, Step, any_of, case_on, column, number, sql, text
+from cadenza.sql.step import Script, Step, any_of, case_on, column, number, query, sql, text
 from cadenza.stages.journeys.compiling import compiler_of, per_journey
-from cadenza.stages.journeys.keeping import all_seen
 from cadenza.stages.journeys.reach import Frontier, Ways
 
 _SCRIPT = Script.beside(__file__, "journeys")
 
 
-def passages(kept: tuple[str, ...] = ()) -> Step:
-    """Live passages of the wave's persons, with those of the ``kept`` columns that are asked for."""
-    return _SCRIPT.step("w_enr", kept=[column(name, "e") for name in kept])
+def passages() -> Step:
+    """Live passages of the wave's persons."""
+    return _SCRIPT.step("w_enr")
 
 
 def exits(program: Program, frontier: Frontier, events: frozenset[str]) -> Step:
@@ -65,7 +64,9 @@ def goers(program: Program, frontier: Frontier, entrants: bool, events: frozense
 def _goers(program: Program, frontier: Frontier, entrants: bool, events: frozenset[str]) -> list[Step]:
     if not frontier:
         return [_SCRIPT.step("w_go_none")]
-    steps = [_SCRIPT.step("w_go", matched=_matched(program, frontier, compiler_of(program, events)))]
+    dated = any(program.versions[jid].graph.stops[step].kind == "wait_date" for jid, step in frontier)
+    way = query("SELECT d.way FROM w_dated AS d WHERE d.eid = s.eid").subquery() if dated else exp.Null()
+    steps = [_SCRIPT.step("w_go", matched=_matched(program, frontier, compiler_of(program, events)), dated=way)]
     return [*steps, _SCRIPT.step("w_go_entrants")] if entrants else steps
 
 
@@ -89,7 +90,7 @@ def _matched(program: Program, frontier: Frontier, compiler: Compiler) -> exp.Ex
     arms = []
     for jid, step in sorted(frontier):
         stop: Stop = program.versions[jid].graph.stops[step]
-        tree = all_seen(stop, compiler) if stop.every else any_of(compiler.condition(c) for c in stop.conditions)
+        tree = any_of(compiler.condition(c) for c in stop.conditions)
         if stop.kind == "wait_for" and tree != exp.false():
             arms.append((number(jid * RESUMES + step), tree))
     return case_on(sql(f"s.jid * {RESUMES} + s.step"), arms, exp.false())

@@ -1,0 +1,93 @@
+"""What tests and coverage call the places of a journey: its steps, the ways out of them, and its ends.
+
+A step is called by its kind and what it is about (``send welcome_mail``, ``wait 3 days``, ``wait_for clicked``), or by
+its kind alone, or by its path (``steps[2]``). A way is ``branch 1``, ``branch otherwise``, ``split offer free_shipping``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from cadenza.definitions.expression_text import duration_text, write
+from cadenza.definitions.graph import END, Graph, flatten
+from cadenza.definitions.kinds import Journey
+
+_TOKEN = re.compile(r"([^\[\].]+)(?:\[([0-9]+)\])?")
+_ABOUT = ("template", "as_", "name", "team", "journey", "destination")
+_ARM = re.compile(r"arms\[([0-9]+)\]\.steps")
+EXITS = ("goal", "disqualified", "superseded", "time_limit")
+
+
+def step_at(journey: Journey, path: str) -> Any:
+    """The step at a path of the graph, such as ``steps[0].split.a.steps[1]``; None where there is none."""
+    at: Any = journey
+    for name, index in _TOKEN.findall(path):
+        if isinstance(at, msgspec.Struct) and name == at.__struct_config__.tag:
+            continue
+        if isinstance(at, dict):
+            at = at.get(name)
+        elif hasattr(at, name):
+            at = getattr(at, name)
+        else:
+            arms = getattr(at, "arms", None) or ()
+            at = next((arm for arm in arms if getattr(arm, "name", None) == name), None)
+        if index and isinstance(at, tuple):
+            at = at[int(index)] if int(index) < len(at) else None
+        if at is None:
+            return None
+    return at
+
+
+def step_names(journey: Journey, kind: str, path: str) -> tuple[str, ...]:
+    """What the step at a path may be called; the best name first."""
+    found = step_at(journey, path)
+    about = next((v for a in _ABOUT if isinstance(v := getattr(found, a, None), str)), "")
+    seconds = getattr(found, "duration_s", None)
+    if isinstance(seconds, int) and seconds:
+        about = duration_text(seconds)
+    return tuple(dict.fromkeys([f"{kind} {about}".strip(), kind, path]))
+
+
+def way_names(journey: Journey, said: str) -> tuple[str, ...]:
+    """What a decision of a hop (``steps[2]: unknown``) may be called; the best name first."""
+    path, _, choice = said.partition(": ")
+    found = step_at(journey, path)
+    kind = found.__struct_config__.tag if isinstance(found, msgspec.Struct) else "step"
+    name = getattr(found, "name", "")
+    arm = _ARM.fullmatch(choice)
+    if arm:
+        number = int(arm[1])
+        arms = getattr(found, "arms", ())
+        when = getattr(arms[number], "when", None) if number < len(arms) else None
+        return (f"{kind} {number + 1}", *([f"{kind} {write(when)}"] if when is not None else []))
+    words = f"{kind} {name} {choice}" if name else f"{kind} {choice}"
+    return (words, f"{kind} {choice}")
+
+
+def place_names(journey: Journey, graph: Graph | None = None) -> frozenset[str]:
+    """Everything that a test may call a place of the journey."""
+    graph = graph or flatten(journey)
+    found = {name for stop in graph.stops for name in step_names(journey, stop.kind, stop.path)}
+    found |= {way for stop in graph.stops for way in stop.ways}
+    found |= {name for hop in graph.hops for said in hop.taken for name in way_names(journey, said)}
+    return frozenset(found | {f"exit {reason}" for reason in exit_reasons(journey, graph)})
+
+
+def exit_reasons(journey: Journey, graph: Graph | None = None) -> frozenset[str]:
+    """Every reason for which a passage can end."""
+    graph = graph or flatten(journey)
+    steps = {hop.reason or "completed" for hop in graph.hops if hop.to_step == END}
+    return frozenset({*steps, *EXITS, "merged", "replaced"})
+
+
+def written_at(path: str) -> str:
+    """The path under which the loader keeps the place of what stands at a path of the graph.
+
+    >>> written_at("steps[0].split.a.steps[1].branch.arms[2].steps[0]")
+    'steps.0.arms.a.steps.1.arms.2.steps.0'
+    """
+    found = re.sub(r"\.split\.([^.\[]+)", r".arms.\1", path.replace(".branch.", "."))
+    return re.sub(r"\[([0-9]+)\]", r".\1", found)

@@ -1,0 +1,106 @@
+-- What happened in a store in [:since, :before), journey by journey. Facts with an instant only, never the present
+-- state: so a store that has gone further says the same of the time before.
+
+-- name: entered
+SELECT v.journey AS name, count(*) AS n FROM enrollment AS e JOIN journey_version AS v ON v.jid = e.jid
+WHERE e.entered_at >= :since AND e.entered_at < :before GROUP BY v.journey ORDER BY v.journey;
+
+-- name: live
+-- Passages without an end at the end of the time.
+SELECT v.journey AS name, count(*) AS n FROM enrollment AS e JOIN journey_version AS v ON v.jid = e.jid
+ANTI JOIN (SELECT eid FROM enrollment_end WHERE ts < :before) AS x ON x.eid = e.eid
+WHERE e.entered_at < :before GROUP BY v.journey ORDER BY v.journey;
+
+-- name: ends
+SELECT v.journey AS journey, x.reason AS name, count(*) AS n FROM enrollment_end AS x JOIN journey_version AS v ON v.jid = x.jid
+WHERE x.ts >= :since AND x.ts < :before GROUP BY v.journey, x.reason ORDER BY v.journey, n DESC, name;
+
+-- name: not_qualified
+-- Counted by the hour: an hour belongs to the time when it begins in it.
+SELECT v.journey AS journey, q.rule AS name, CAST(sum(q.n) AS BIGINT) AS n FROM nonqualified AS q JOIN journey_version AS v ON v.jid = q.jid
+WHERE q.hour >= date_trunc('hour', :since) AND q.hour < :before GROUP BY v.journey, q.rule ORDER BY v.journey, n DESC, name;
+
+-- name: losses
+-- Who did not enter, and which messages were dropped or put off, by reason and rule. Put off: messages, not decisions.
+SELECT * FROM (
+  SELECT v.journey AS journey, 'refused' AS verdict, r.reason AS reason, coalesce(r.rule, '') AS rule, count(*) AS n
+  FROM refusal AS r JOIN journey_version AS v ON v.jid = r.jid WHERE r.ts >= :since AND r.ts < :before
+  GROUP BY v.journey, r.reason, coalesce(r.rule, '')
+  UNION ALL
+  SELECT v.journey, d.verdict, coalesce(d.reason, ''), coalesce(d.rule, ''), count(DISTINCT (d.eid, d.step))
+  FROM decision AS d JOIN journey_version AS v ON v.jid = d.jid
+  WHERE d.ts >= :since AND d.ts < :before AND d.verdict NOT IN ('send', 'wait') GROUP BY v.journey, d.verdict, coalesce(d.reason, ''), coalesce(d.rule, '')
+) AS l ORDER BY journey, verdict DESC, n DESC, reason, rule;
+
+-- name: messages
+-- By day (UTC), with those that were withdrawn before anybody could have handed them over.
+SELECT CAST(m.planned_at AS DATE) AS day, v.journey AS journey, m.channel AS channel, m.message_class AS message_class, count(*) AS planned,
+  count(c.message_id) AS cancelled
+FROM message AS m JOIN journey_version AS v ON v.jid = m.jid
+LEFT JOIN (SELECT DISTINCT message_id FROM cancellation WHERE ts < :before) AS c ON c.message_id = m.message_id
+WHERE m.planned_at >= :since AND m.planned_at < :before
+GROUP BY CAST(m.planned_at AS DATE), v.journey, m.channel, m.message_class ORDER BY day, journey, channel, message_class;
+
+-- name: steps
+-- Arrivals at each resting step of each version, and how many of them stood there at the end.
+SELECT v.journey AS journey, v.version AS version, s.path AS path, s.kind AS kind, coalesce(s.template, '') AS template,
+  count(*) FILTER (WHERE t.ts >= :since) AS arrived, count(l.rid) AS standing
+FROM transition AS t JOIN journey_version AS v ON v.jid = t.jid JOIN journey_step AS s ON s.jid = t.jid AND s.step = t.to_step
+LEFT JOIN (
+  SELECT k.eid, max(k.rowid) AS rid FROM transition AS k ANTI JOIN (SELECT eid FROM enrollment_end WHERE ts < :before) AS x ON x.eid = k.eid
+  WHERE k.ts < :before GROUP BY k.eid
+) AS l ON l.rid = t.rowid
+WHERE t.ts < :before
+GROUP BY v.journey, v.version, s.path, s.kind, coalesce(s.template, '')
+HAVING count(*) FILTER (WHERE t.ts >= :since) > 0 OR count(l.rid) > 0 ORDER BY v.journey, v.version, s.path;
+
+-- name: ways
+-- How each resting step was left, and the arms of branches and splits that were taken.
+SELECT * FROM (
+  SELECT v.journey AS journey, v.version AS version, s.path AS path, t.cause AS way, count(*) AS n
+  FROM transition AS t JOIN journey_version AS v ON v.jid = t.jid JOIN journey_step AS s ON s.jid = t.jid AND s.step = t.from_step
+  WHERE t.ts >= :since AND t.ts < :before GROUP BY v.journey, v.version, s.path, t.cause
+  UNION ALL
+  SELECT k.journey, k.version, split_part(k.taken, ': ', 1), split_part(k.taken, ': ', 2), count(*) FROM (
+    SELECT v.journey, v.version, unnest(from_json(h.taken, '["VARCHAR"]')) AS taken
+    FROM transition AS t JOIN journey_version AS v ON v.jid = t.jid JOIN journey_hop AS h ON h.jid = t.jid AND h.hop = t.hop
+    WHERE t.ts >= :since AND t.ts < :before
+  ) AS k GROUP BY k.journey, k.version, k.taken
+) AS w ORDER BY journey, version, path, n DESC, way;
+
+-- name: contention
+-- Who lost to whom: refused for a journey with priority in the same arena, superseded by one, or put off or dropped at
+-- a cap whose room messages of others had. One loss may have several winners.
+WITH version AS (
+  SELECT jid, journey, priority,
+    CASE WHEN json_type(definition, '$.arena') = 'NULL' THEN NULL ELSE coalesce(json_extract_string(definition, '$.arena'), 'default') END AS arena
+  FROM journey_version
+),
+refused AS (
+  SELECT DISTINCT l.journey AS journey, w.journey AS winner, 'arena ' || l.arena AS what, r.pid, r.ts, 0 AS step
+  FROM refusal AS r JOIN version AS l ON l.jid = r.jid JOIN enrollment AS e ON e.pid = r.pid AND e.entered_at <= r.ts
+  JOIN version AS w ON w.jid = e.jid AND w.journey <> l.journey AND w.arena = l.arena AND w.priority >= l.priority
+  LEFT JOIN enrollment_end AS x ON x.eid = e.eid
+  WHERE r.reason = 'priority' AND r.ts >= :since AND r.ts < :before
+    AND (x.ts IS NULL OR x.ts > r.ts OR (x.ts = r.ts AND x.reason NOT IN ('goal', 'disqualified', 'time_limit')))
+),
+superseded AS (
+  SELECT DISTINCT l.journey, w.journey AS winner, 'superseded in ' || l.arena AS what, x.eid AS pid, x.ts, 0 AS step
+  FROM enrollment_end AS x JOIN version AS l ON l.jid = x.jid JOIN enrollment AS e ON e.pid = x.pid AND e.entered_at = x.ts
+  JOIN version AS w ON w.jid = e.jid AND w.journey <> l.journey AND w.arena = l.arena AND w.priority > l.priority
+  WHERE x.reason = 'superseded' AND x.ts >= :since AND x.ts < :before
+),
+capped AS (
+  SELECT DISTINCT l.journey, w.journey AS winner, 'cap ' || d.rule AS what, d.eid AS pid, TIMESTAMP '1970-01-01' AS ts, d.step
+  FROM decision AS d JOIN version AS l ON l.jid = d.jid JOIN (SELECT * FROM (VALUES :caps) AS c(rule, per_s, channel)) AS c ON c.rule = d.rule
+  JOIN message AS m ON m.pid = d.pid AND m.message_class = 'marketing' AND m.planned_at <= d.ts AND m.planned_at > d.ts - to_seconds(c.per_s)
+    AND (c.channel IS NULL OR c.channel = m.channel)
+  JOIN version AS w ON w.jid = m.jid
+  LEFT JOIN cancellation AS n ON n.message_id = m.message_id AND n.ts <= d.ts
+  LEFT JOIN (SELECT message_id, min(occurred_at) AS at_ FROM message_outcome WHERE name = 'Message Failed' GROUP BY message_id) AS f
+    ON f.message_id = m.message_id AND f.at_ <= d.ts
+  WHERE n.message_id IS NULL AND f.message_id IS NULL AND d.reason = 'cap' AND d.verdict <> 'send' AND d.ts >= :since AND d.ts < :before
+)
+SELECT journey, winner, what, count(*) AS n FROM (
+  SELECT * FROM refused UNION ALL SELECT * FROM superseded UNION ALL SELECT * FROM capped
+) AS k GROUP BY journey, winner, what ORDER BY n DESC, journey, winner, what;

@@ -1,0 +1,58 @@
+"""What may be tried before it is put in force: for use beside everything else, since it changes nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cadenza.clock import Clock
+from cadenza.errors import CadenzaError, LedgerError
+from cadenza.ledger.log import SqliteLog
+from cadenza.ports.engine import Engine
+from cadenza.runtime.trials.backtest import Backtest, Progressing, Scratch, Wanted, backtest
+from cadenza.store.duckdb_engine import DuckEngine
+
+_PREFIX = "trial-"
+
+
+class Trials:
+    """Trials over the history of one project. Scratch stores lie in files inside the state folder (they hold what the
+    store holds) and are deleted at the end, also when a trial is interrupted."""
+
+    def __init__(self, log: Callable[[], SqliteLog], state: Path, real: Scratch, clock: Clock, threads: int) -> None:
+        self._log, self._state, self._real, self._clock, self._threads = log, state, real, clock, threads
+
+    def backtest(self, wanted: Wanted, progress: Progressing | None = None) -> Backtest:
+        """A draft over the real history, beside what really ran or another version. Raises CadenzaError for a time that is
+        not over, an empty one, or an unknown journey; LedgerError where the history is not whole; OperatingError where
+        nothing was deployed."""
+        now = self._clock.now()
+        if wanted.until is not None and wanted.until > now:
+            raise CadenzaError(
+                f"{wanted.until} is not over yet, so there is no history of it.",
+                remedy="'cadenza forecast' looks at the days to come.",
+            )
+        return backtest(wanted, self._history(), self.scratch, self._real, progress)
+
+    def _history(self) -> SqliteLog:
+        log = self._log()
+        with log.reading() as reader:
+            deleted = tuple(log.archive.forgotten(reader))
+        if deleted:
+            raise LedgerError(
+                f"retention deleted the records up to offset {deleted[-1].last_offset}; what they led to cannot be decided again.",
+                where=str(log.path), remedy="Try the draft on a copy that still has them, such as a snapshot.",
+            )  # fmt: skip
+        return log
+
+    @contextmanager
+    def scratch(self) -> Iterator[Engine]:
+        """An empty store of its own; deleted at the end."""
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=self._state) as folder:
+            engine = DuckEngine.open(Path(folder) / "store.duckdb", threads=self._threads)
+            try:
+                yield engine
+            finally:
+                engine.close()
