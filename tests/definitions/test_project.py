@@ -54,7 +54,7 @@ EVERY = [
 
 @pytest.mark.parametrize("fields", EVERY, ids=lambda fields: fields.struct.__name__)
 def test_every_attribute_of_a_definition_can_be_written_in_yaml(fields: shapes.Fields) -> None:
-    spread = {"again", "again_after_s", "attempts", "backoff_s"}
+    spread = {"again", "again_after_s", "attempts", "backoff_s", "any", "arms"}
     said = {field.target for field in fields.fields if field.target != "*"}
     if any(field.target == "*" for field in fields.fields):
         said |= spread & set(fields.struct.__struct_fields__)

@@ -121,6 +121,16 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "until_on_any_day": (Slip("stages/journeys/waiting.sql", "substr(l.today, l.weekday, 1) = '1' AND ", ""),),
     "holidays_are_open": (Slip("stages/journeys/waiting.sql", "AND f.day = CAST(d.day AS DATE)", "AND FALSE"),),
     "past_date_goes_on": (Slip("stages/journeys/waiting.sql", "x.target < x.now THEN 'past'", "x.target < x.now THEN 'timer'"),),
+    "time_alone_is_not_looked_at": (Slip("stages/journeys/rechecking.sql", "check_at = :at", "check_at = CASE WHEN FALSE THEN :at END"),),
+    "all_must_hold_together": (
+        Slip("stages/journeys/keeping.sql", "seen = coalesce(enrollment.seen, 0) | :bits", "seen = :bits"),
+        Slip("stages/journeys/keeping.py:_with", "exp.Coalesce(this=before, expressions=[number(0)])", "number(0)"),
+    ),
+    "the_last_true_condition_wins": (
+        Slip("definitions/graph.py:_Flattening._wait_for", "in reversed(list(enumerate(arrived))):", "in enumerate(arrived):"),
+        Slip("definitions/graph.py:_Flattening._came_true", "return Decide(with_flags(step.any[i], dict(flags)), here, rest, rest)",
+             "last = with_flags(step.any[-1], dict(flags)); return Decide(last, rest, here, here)"),
+    ),
 }  # fmt: skip
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
 
@@ -128,7 +138,7 @@ SMALL = (30, 1)
 SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "window_closed_at_the_start": 2145, "check_at_forgets_older_than": 2168, "merge_keeps_the_latest": 2099,
     "merge_triggers": 2081, "survivor_is_the_largest": 2112, "email_keeps_its_case": 2112, "tie_grants_consent": 2070,
-    "late_statement_wins": 2070, "late_trait_wins": 2188, "exits_after_steps": 2092, "disqualified_before_goal": 2053,
+    "late_statement_wins": 2070, "late_trait_wins": 2188, "exits_after_steps": 2021, "disqualified_before_goal": 2053,
     "null_takes_otherwise": 2010, "record_before_timer": 2160, "arrival_sees_the_event": 2065,
     "holdout_bucket_off": 2099, "re_entry_counts_from_the_exit": 2077, "overdue_blocks_re_entry": 2208,
     "priority_tie_lets_in": 2051, "supersedes_across_arenas": 2043, "wait_outlives_the_limit": 2097,
@@ -139,6 +149,8 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "forbidden_by_now_stays": 2144, "handed_over_is_cancelled": 2039,
     "calendar_days_in_utc": (3004, "local_waits"), "until_on_any_day": (3004, "local_waits"), "holidays_are_open": (3006, "local_waits"),
     "past_date_goes_on": (3014, "local_waits"),
+    "time_alone_is_not_looked_at": (2013, "waits"), "all_must_hold_together": (2018, "waits"),
+    "the_last_true_condition_wins": (2015, "waits"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
 the world has, if any."""

@@ -10,7 +10,7 @@ import importlib
 import sys
 import tempfile
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +18,7 @@ import cadenza.simulate
 from cadenza.clock import from_micros
 from cadenza.errors import CadenzaError
 from cadenza.simulate.worlds import World, seeded
-from tests.simulation.seeded_faults import SEEDS
+from tests.simulation.seeded_faults import FAULTS, SEEDS
 from tests.simulation.strategies import Rows, play
 
 SOURCE = Path(cadenza.simulate.__file__).parent
@@ -85,23 +85,29 @@ PLANTED: dict[str, tuple[str, str, str]] = {
         '            changes |= {(segment.name, "entered")} if merged in self.rows["memberships"] else set()\n            if member',
     ),
     "supersedes_across_arenas": ("passages", "if lower and _rivals(e, entrant.journey) and", "if lower and"),
+    "time_alone_is_not_looked_at": ("model", "e.check_at = self._next_check(e, view)", "e.check_at = None"),
+    "all_must_hold_together": ("passages", "e.seen |= set(true)", "e.seen = set(true)"),
+    "the_last_true_condition_wins": ("passages", "any[{true[0]}].steps", "any[{true[-1]}].steps"),
 }  # fmt: skip
 """Fault -> module, text, wrong text. ``exits_after_steps`` needs more than a line and is planted in the engine only."""
 
 
-@lru_cache(maxsize=1)
-def _worlds() -> list[tuple[int, World, Rows]]:
-    return [(seed, world, play(world)) for seed in SEEDS for world in [seeded(seed, RECORDS, TOWNS)]]
+@cache
+def _world(seed: int, addition: str) -> tuple[World, Rows]:
+    world = seeded(seed, RECORDS, TOWNS, (addition,) if addition else ())
+    return world, play(world)
 
 
 def worlds_that_show(name: str) -> Iterator[tuple[int, World]]:
     """The seeds and worlds, out of ``SEEDS``, on which a model with the fault differs from the model."""
     package = f"faulty_{name}"
+    addition = next(fault.addition for fault in FAULTS if fault.name == name)
     with tempfile.TemporaryDirectory() as folder:
         sys.path.insert(0, folder)
         try:
             faulty = _faulty_model(Path(folder), package, *PLANTED[name])
-            for seed, world, expected in _worlds():
+            for seed in SEEDS:
+                world, expected = _world(seed, addition)
                 if _play(faulty, world) != expected:
                     yield seed, world
         finally:

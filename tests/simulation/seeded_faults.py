@@ -19,6 +19,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     room: str
     wrong: str
     shows_in: tuple[str, ...]
+    addition: str = ""
+    """The part of the language that a world must have to show it (``simulate/additions``)."""
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -87,6 +89,12 @@ FAULTS: tuple[Fault, ...] = (
           shows_in=("transitions", "enrollments")),
     Fault(name="past_date_goes_on", rule="Waits in local time: past", room="stages/journeys/waiting", wrong="a date in the past is taken as reached",
           shows_in=("transitions", "ends")),
+    Fault(name="time_alone_is_not_looked_at", rule="13 check_at", room="stages/journeys/rechecking",
+          wrong="exits and waits are looked at with other items only", shows_in=("transitions", "ends"), addition="waits"),
+    Fault(name="all_must_hold_together", rule="10.4: what was TRUE once stays so", room="stages/journeys/keeping",
+          wrong="a wait for all forgets what came true at earlier items", shows_in=("transitions",), addition="waits"),
+    Fault(name="the_last_true_condition_wins", rule="10.4: the first TRUE one in order gives the way on", room="definitions/graph.py",
+          wrong="the last one in order gives it", shows_in=("transitions",), addition="waits"),
 )  # fmt: skip
 SEEDS = range(200, 240)
 """Worlds in which every fault should show at least once; the worlds of the agreement test are others."""

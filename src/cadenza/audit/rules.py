@@ -337,10 +337,13 @@ def places(steps: tuple[Step, ...], prefix: str = "steps") -> Iterator[tuple[str
 
 def _inside(step: Step, path: str) -> Iterator[tuple[str, tuple[Step, ...]]]:
     kind = str(type(step).__struct_config__.tag)
-    for name in ("arms", "unknown", "otherwise"):
+    for name in ("arms", "unknown", "otherwise", "matched", "timeout"):
         found = getattr(step, name, ())
         if name == "arms":
             for index, arm in enumerate(found):
+                if isinstance(arm, tuple):
+                    yield f"{path}.{kind}.any[{index}].steps", arm
+                    continue
                 called = f"{kind}.{arm.name}" if hasattr(arm, "name") else f"{kind}.arms[{index}]"
                 yield f"{path}.{called}.steps", arm.steps
         else:

@@ -15,6 +15,8 @@ from cadenza.definitions.typecheck import Scope, is_timestamp
 from cadenza.errors import near_miss
 
 MAX_STEPS = 200
+MOST_AWAITED = 16
+"""Conditions of one ``wait_for`` with ``all``: each is one bit of an enrollment."""
 
 
 def check_journeys(project: Project, scope: Scope, findings: Findings) -> None:
@@ -166,10 +168,12 @@ class _Check:
             self.problem(what, path, f"Waits before it and it add up to {_days(since)}; the limit is {_days(limit)}.")
         return _Way(way.flags, since)
 
-    def _wait_for(self, step: kinds.WaitFor, path: str, way: _Way) -> _Way:
+    def _wait_for(self, step: kinds.WaitFor, path: str, way: _Way) -> _Way | None:
         scope = msgspec.structs.replace(self.scope, event_allowed=True, flags=way.flags)
-        for number, tree in enumerate(step.any):
-            self.findings.condition(scope, tree, "journeys", self.journey.name, f"{path}.any.{number}")
+        for word, trees in (("any", step.any), ("all", step.all)):
+            for number, tree in enumerate(trees):
+                self.findings.condition(scope, tree, "journeys", self.journey.name, f"{path}.{word}.{number}")
+        self._awaited(step, path)
         limit = self.journey.exit.time_limit_s
         if limit and step.until_s and way.since_s + step.until_s > limit and not self._too_late:
             self._too_late = True
@@ -180,7 +184,24 @@ class _Check:
             self.problem(f"The flag '{step.as_}' has the name of a trait.", f"{path}.as", "Rename it.")
         if step.as_ and step.as_ in way.flags:
             self.problem(f"The flag '{step.as_}' is already set by an earlier wait_for.", f"{path}.as", "Rename it.")
-        return _Way(way.flags | ({step.as_} if step.as_ else set()), way.since_s)
+        known = way.flags | ({step.as_} if step.as_ else set())
+        here = _Way(known, way.since_s)
+        ends = [self._list(arm, f"{path}.any.{number}.steps", here) for number, arm in enumerate(step.arms)]
+        ends.append(self._list(step.matched, f"{path}.matched", here) if step.all or not step.arms else None)
+        ends.append(self._list(step.timeout, f"{path}.timeout", _Way(known, way.since_s + step.until_s)))
+        return _join(ends)
+
+    def _awaited(self, step: kinds.WaitFor, path: str) -> None:
+        if bool(step.any) == bool(step.all):
+            said = "neither 'any' nor 'all'" if not step.any else "both 'any' and 'all'"
+            if step.any or not self.findings.said("journeys", self.journey.name, f"{path}.any"):
+                self.problem(f"The wait_for has {said}.", path, "Write one of them.")
+        if len(step.all) > MOST_AWAITED:
+            what = f"The wait_for has {len(step.all)} conditions under 'all'; at most {MOST_AWAITED} are remembered."
+            self.problem(what, f"{path}.all", "Join some with 'and', if they must hold together.")
+        if step.matched and not step.all:
+            remedy = "Give the conditions under 'any' steps of their own: '- { when: ..., steps: [...] }'."
+            self.problem("'matched' belongs to 'all'.", f"{path}.matched", remedy)
 
     def _branch(self, step: kinds.Branch, path: str, way: _Way) -> _Way | None:
         scope = msgspec.structs.replace(self.scope, flags=way.flags)

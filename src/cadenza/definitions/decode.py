@@ -99,7 +99,7 @@ class Decoder:
                 return False
             case shapes.ListOf() | shapes.Steps() | shapes.Named():
                 return ()
-            case shapes.MapOf() | shapes.Again() | shapes.JsonSchema() | shapes.Values():
+            case shapes.MapOf() | shapes.Again() | shapes.Awaited() | shapes.JsonSchema() | shapes.Values():
                 return {}
             case shapes.Fields(struct, fields):
                 values = {field.target: self._stand_in(field.shape) for field in fields if field.required}
@@ -127,6 +127,8 @@ class Decoder:
                 return self._again(tree, path, label)
             case shapes.Values():
                 return self._json_map(tree, path, label, "a map")
+            case shapes.Awaited():
+                return self._awaited(tree, path, label)
             case shapes.JsonSchema():
                 return self._json_map(tree, path, label, "a JSON Schema (a map)")
             case shapes.ListOf():
@@ -362,6 +364,25 @@ class Decoder:
         if isinstance(tree, Mapping):
             return kinds.Wait(duration_s=0, local=self._map(surface_journey.LOCAL_WAIT, tree, path, "'wait'"))
         return kinds.Wait(duration_s=self._quantity(shapes.Duration(), tree, "'wait'"))
+
+    def _awaited(self, tree: Tree, path: str, label: str) -> dict[str, Any]:
+        """Conditions, each alone or with its steps."""
+        items = tree.items if isinstance(tree, Listing) else (tree,)
+        if not items:
+            self.problem(f"{label} is empty.", tree.line)
+        conditions: list[Expr] = []
+        arms: list[tuple[kinds.Step, ...]] = []
+        for number, item in enumerate(items):
+            below = f"{path}.{number}"
+            self.parts[below] = Location(self.file, item.line)
+            if isinstance(item, Mapping):
+                arm = self._map(surface_journey.ARM, item, below, f"Item {number + 1} of {label}")
+                conditions.append(arm.when)
+                arms.append(arm.steps)
+            else:
+                conditions.append(self._expression(shapes.Expression(), item, f"Item {number + 1} of {label}"))
+                arms.append(())
+        return {"any": tuple(conditions), "arms": tuple(arms) if any(arms) else ()}
 
     def _exit(self, tree: Tree) -> kinds.ExitStep:
         if isinstance(tree, Scalar) and tree.value is None:

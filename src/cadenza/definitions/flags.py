@@ -20,8 +20,10 @@ from cadenza.definitions.expression import (
 
 
 def nested_steps(step: kinds.Step) -> tuple[tuple[kinds.Step, ...], ...]:
-    """The step lists inside a branch (arms, unknown, otherwise) or split; nothing for other steps."""
+    """The step lists inside a branch (arms, unknown, otherwise), split or wait_for; nothing for other steps."""
     match step:
+        case kinds.WaitFor():
+            return (*step.arms, step.matched, step.timeout)
         case kinds.Branch():
             return (*(arm.steps for arm in step.arms), step.unknown, step.otherwise)
         case kinds.Split():
@@ -53,7 +55,12 @@ def _resolve(steps: tuple[kinds.Step, ...], names: frozenset[str]) -> tuple[kind
                 arms=arms, unknown=_resolve(step.unknown, names), otherwise=_resolve(step.otherwise, names)
             )
         elif isinstance(step, kinds.WaitFor):
-            step = msgspec.structs.replace(step, any=tuple(_flagged(tree, names) for tree in step.any))
+            step = msgspec.structs.replace(
+                step, any=tuple(_flagged(tree, names) for tree in step.any),
+                all=tuple(_flagged(tree, names) for tree in step.all),
+                arms=tuple(_resolve(arm, names) for arm in step.arms),
+                matched=_resolve(step.matched, names), timeout=_resolve(step.timeout, names),
+            )  # fmt: skip
         elif isinstance(step, kinds.Split):
             changed = (msgspec.structs.replace(a, steps=_resolve(a.steps, names)) for a in step.arms)
             step = msgspec.structs.replace(step, arms=tuple(changed))

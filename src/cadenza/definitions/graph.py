@@ -8,6 +8,7 @@ along the path, so a stop is identified by its place and the flags known there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Union
 
 import msgspec
@@ -52,6 +53,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int = 0
     template: str = ""
     conditions: tuple[Expr, ...] = ()
+    every: bool = False
+    """Whether each condition must have been TRUE since arrival, or one is enough."""
     set: dict[str, str | int | float | bool] = {}
     local: LocalWait | None = None
     ways: dict[str, int] = {}
@@ -129,9 +132,12 @@ class _Flattening:
         )
 
     def _resume(self, place: _Place | None, flags: Flags) -> int:
+        return self._resumed(lambda: self._tree(place, flags, ()))
+
+    def _resumed(self, tree: Callable[[], Tree]) -> int:
         index = len(self._resumes)
         self._resumes.append(None)
-        self._resumes[index] = self._tree(place, flags, ())
+        self._resumes[index] = tree()
         return index
 
     def _tree(self, place: _Place | None, flags: Flags, taken: tuple[str, ...]) -> Tree:
@@ -195,16 +201,45 @@ class _Flattening:
         return Bucket(step.name, tuple(arms))
 
     def _wait_for(self, step: WaitFor, path: str, after: _Place, flags: Flags, taken: tuple[str, ...]) -> Tree:
-        conditions = tuple(with_flags(c, dict(flags)) for c in step.any)
+        arrived = [without_events(with_flags(c, dict(flags))) for c in step.conditions]
         leaf = self._leaf(self._stop(step, path, after, flags), None, taken)
+        label = (*taken, f"{path}: already matched")
         tree: Tree = leaf
-        for condition in reversed(conditions):
-            arrived = without_events(condition)
-            if arrived == FALSE:
-                continue
-            through = self._tree(after, _with(flags, step.as_, True), (*taken, f"{path}: already matched"))
-            tree = Decide(arrived, through, tree, tree)
+        if step.all:
+            if FALSE in arrived:
+                return leaf
+            tree = self._matched(step, 0, path, after, flags, label)
+            for condition in reversed(arrived):
+                tree = Decide(condition, tree, leaf, leaf)
+            return tree
+        for i, condition in reversed(list(enumerate(arrived))):
+            if condition != FALSE:
+                tree = Decide(condition, self._matched(step, i, path, after, flags, label), tree, tree)
         return tree
+
+    def _matched(self, step: WaitFor, i: int, path: str, after: _Place, flags: Flags, taken: tuple[str, ...]) -> Tree:
+        """The way on when condition ``i`` of ``any``, or ``all``, came true."""
+        known = _with(flags, step.as_, True)
+        if step.matched:
+            return self._tree(_Place(step.matched, f"{path}.wait_for.matched", 0, after), known, taken)
+        if not step.arms:
+            return self._tree(after, known, taken)
+        name = f"any[{i}].steps"
+        return self._tree(_Place(step.arms[i], f"{path}.wait_for.{name}", 0, after), known, (*taken, f"{path}: {name}"))
+
+    def _came_true(self, step: WaitFor, path: str, after: _Place, flags: Flags) -> int:
+        """The resume point of a wait that matched: the first in order that is TRUE decides."""
+        if not step.arms:
+            return self._resumed(lambda: self._matched(step, 0, path, after, flags, ()))
+
+        def first(i: int) -> Tree:
+            here = self._matched(step, i, path, after, flags, ())
+            if i == len(step.any) - 1:
+                return here
+            rest = first(i + 1)
+            return Decide(with_flags(step.any[i], dict(flags)), here, rest, rest)
+
+        return self._resumed(lambda: first(0))
 
     def _stop(self, step: Step, path: str, after: _Place, flags: Flags) -> int:
         key = (path, flags)
@@ -225,13 +260,14 @@ class _Flattening:
             case Update(set=values):
                 stop = Stop(step=number, path=path, kind="update", set=values,
                             ways={"updated": self._resume(after, flags)})  # fmt: skip
-            case WaitFor(any=conditions, until_s=seconds, as_=name):
+            case WaitFor(until_s=seconds, as_=name):
+                late = _Place(step.timeout, f"{path}.wait_for.timeout", 0, after)
                 ways = {
-                    "matched": self._resume(after, _with(flags, name, True)),
-                    "timeout": self._resume(after, _with(flags, name, False)),
+                    "matched": self._came_true(step, path, after, flags),
+                    "timeout": self._resume(late, _with(flags, name, False)),
                 }
-                stop = Stop(step=number, path=path, kind="wait_for", seconds=seconds, ways=ways,
-                            conditions=tuple(with_flags(c, dict(flags)) for c in conditions))  # fmt: skip
+                stop = Stop(step=number, path=path, kind="wait_for", seconds=seconds, ways=ways, every=bool(step.all),
+                            conditions=tuple(with_flags(c, dict(flags)) for c in step.conditions))  # fmt: skip
         self._built[number] = stop
         return number
 

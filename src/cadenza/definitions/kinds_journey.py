@@ -64,9 +64,24 @@ class Wait(Definition, frozen=True, kw_only=True, tag_field="step", tag="wait"):
 
 
 class WaitFor(Definition, frozen=True, kw_only=True, tag_field="step", tag="wait_for"):
-    any: tuple[Expr, ...]
+    """Rest until one of ``any`` is TRUE, or each of ``all`` has been TRUE at some item since arrival; or the time is up.
+
+    ``arms``: the steps of each condition of ``any``, in its order; empty when none has its own. ``matched``: the steps
+    when ``all`` have come true; ``timeout``: the steps when the time is up. All ways join behind it.
+    """
+
+    any: tuple[Expr, ...] = ()
+    all: tuple[Expr, ...] = ()
     until_s: int
     as_: str | None = msgspec.field(default=None, name="as")
+    arms: tuple[tuple["Step", ...], ...] = ()
+    matched: tuple["Step", ...] = ()
+    timeout: tuple["Step", ...] = ()
+
+    @property
+    def conditions(self) -> tuple[Expr, ...]:
+        """What is waited for, ``any`` or ``all``."""
+        return self.any or self.all
 
 
 class Arm(Definition, frozen=True, kw_only=True):

@@ -126,7 +126,7 @@ def _of_journey(journey: Journey) -> Iterator[tuple[Node, Node, str]]:
 def _of_steps(steps: Iterable[Step]) -> Iterator[tuple[str, Expr]]:
     for step in steps:
         if isinstance(step, WaitFor):
-            yield from (("steps.wait_for", tree) for tree in step.any)
+            yield from (("steps.wait_for", tree) for tree in step.conditions)
         elif isinstance(step, Branch):
             yield from (("steps.branch", arm.when) for arm in step.arms)
         for below in nested_steps(step):

@@ -150,6 +150,8 @@ def _type(shape: Any) -> str:
             return "map"
         case shapes.Again():
             return "`once`, `after_exit` or `{ after: ... }`"
+        case shapes.Awaited():
+            return "list of expressions or `{ when, steps }`"
         case shapes.Body():
             return "Liquid or file"
         case shapes.Values():

@@ -99,6 +99,10 @@ def _of(shape: Any) -> Schema:
         case shapes.Again():
             after = shapes.Field(key="after", shape=shapes.Duration(), doc="", required=True)
             return {"anyOf": [{"enum": ["once", "after_exit"]}, _object((after,))]}
+        case shapes.Awaited():
+            condition = _of(shapes.Expression())
+            item = {"anyOf": [condition, _object(surface_journey.ARM.fields)]}
+            return {"anyOf": [condition, {"type": "array", "items": item, "minItems": 1}]}
     return _collection(shape)
 
 

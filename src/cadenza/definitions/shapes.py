@@ -105,6 +105,10 @@ class Again(msgspec.Struct, frozen=True):
     """``once``, ``after_exit``, or ``{after: 60 days}``."""
 
 
+class Awaited(msgspec.Struct, frozen=True):
+    """Conditions, each alone or as ``{when, steps}``; one may be written without the list."""
+
+
 class JsonSchema(msgspec.Struct, frozen=True):
     """A JSON Schema, written as YAML."""
 
@@ -136,5 +140,5 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 Shape = Union[
     Text, Whole, Number, Truth, Duration, Share, Choice, Expression, Literal_, ListOf, MapOf, Fields, Named, Body,
-    Again, JsonSchema, Values, Steps,
+    Again, Awaited, JsonSchema, Values, Steps,
 ]  # fmt: skip

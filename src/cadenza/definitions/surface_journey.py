@@ -6,6 +6,7 @@ from cadenza.definitions import kinds_journey as kinds
 from cadenza.definitions.shapes import (
     NAME,
     Again,
+    Awaited,
     Choice,
     Duration,
     Expression,
@@ -97,12 +98,16 @@ steps:
 )  # fmt: skip
 
 WAIT_FOR = Fields(kinds.WaitFor, (
-    field("any", ListOf(Expression(), least=1, single=True), "Goes on as soon as one of these is true.", required=True,
-       example="[event('Order Completed')]"),
-    field("until", Duration(), "Goes on after this, if none became true.", attribute="until_s", required=True,
+    field("any", Awaited(), "Goes on as soon as one of these is true: conditions, or `{ when, steps }` with what those "
+       "get for whom it is the first in order that is true.", attribute="*", example="[event('Order Completed')]"),
+    field("all", ListOf(Expression(), least=1), "Goes on when each of these has been true since arrival, not "
+       "necessarily together.", example="[event('Order Shipped'), event('Invoice Paid')]"),
+    field("until", Duration(), "Goes on after this, if it did not come true.", attribute="until_s", required=True,
        example="5 days"),
-    field("as", COLUMN_TEXT, "A name for whether one became true, for later branches.", attribute="as_",
+    field("as", COLUMN_TEXT, "A name for whether it came true, for later branches.", attribute="as_",
        example="ordered"),
+    field("matched", Steps(), "What those get for whom `all` came true.", example="[{ send: thanks }]"),
+    field("timeout", Steps(), "What those get whose time is up.", example="[{ send: reminder }]"),
 ))  # fmt: skip
 
 SPLIT_ARM = Fields(kinds.SplitArm, (
@@ -123,7 +128,8 @@ ARM = Fields(kinds.Arm, (
 STEP_DOCS: dict[str, str] = {
     "send": "`send: TEMPLATE`. Sends a message; governance decides whether and when.",
     "wait": "`wait: 3 days`. Rests for a duration (a day is 24 hours); or by a local clock: see `wait` below.",
-    "wait_for": "`wait_for: { any: [...], until: 5 days, as: NAME }`. Rests until a condition is true, or the time is up.",
+    "wait_for": "`wait_for: { any: [...], until: 5 days, as: NAME }`. Rests until a condition is true (or `all` have "
+                "been), or the time is up; each way may have steps of its own.",
     "branch": "A list of `{ when, steps }`, then `unknown: [...]` (a condition is null) and `otherwise: [...]`; both "
               "are required.",
     "split": "`split: { name, arms: { a: { share: 50%, steps: [...] }, ... } }`. A sticky random split.",

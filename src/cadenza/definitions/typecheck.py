@@ -153,7 +153,7 @@ def _of_journey(journey: Journey) -> Iterator[Expr]:
 def _of_steps(steps: Iterable[Step]) -> Iterator[Expr]:
     for step in steps:
         if isinstance(step, WaitFor):
-            yield from step.any
+            yield from step.conditions
         elif isinstance(step, Branch):
             yield from (arm.when for arm in step.arms)
         for below in nested_steps(step):

@@ -12,6 +12,7 @@ from cadenza.ids import fingerprint
 from cadenza.ports.engine import Engine
 from cadenza.sql import zones
 from cadenza.sql.columns import Schema
+from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import Program, Version
 from cadenza.sql.step import Step, sql
 from cadenza.sql.tables import BY_NAME, create_statements
@@ -50,6 +51,7 @@ def load(engine: Engine) -> Program | None:
         return None
     project = msgspec.json.decode(rows[0][0], type=Project)
     program = Program(project, _versions(engine))
+    _widen_enrollments(engine, program)
     _fill_dimensions(engine, program)
     return program
 
@@ -162,6 +164,15 @@ def _migrate(engine: Engine, program: Program) -> None:
             if table == "event":
                 _backfill_property(engine, name, schema.properties[name[2:]])
     _backfill_traits(engine, program)
+    _widen_enrollments(engine, program)
+
+
+def _widen_enrollments(engine: Engine, program: Program) -> None:
+    """Columns for what the journeys in use keep with a passage. None is ever taken away."""
+    have = _columns(engine, "enrollment")
+    for name, kind in journeys.kept_columns(program).items():
+        if name not in have:
+            engine.execute(f'ALTER TABLE enrollment ADD COLUMN "{name}" {kind}')
 
 
 def _backfill_property(engine: Engine, name: str, kind: str) -> None:
@@ -204,8 +215,12 @@ def _describe_versions(engine: Engine, program: Program) -> None:
 
 def everyone_row(program: Program) -> profiles.Row:
     """The shape that recomputes everything of everyone: a deployment, or a check against increments."""
+    needs = Needs()
+    stops = journeys.rechecked(program, journeys.every_stop(program), frozenset())
+    journeys.boundaries(program, stops, Compiler(program.schema, needs))
     return profiles.Row(
-        traits=frozenset(t.name for t in program.project.traits), terms=profiles.segment_terms(program), properties=frozenset(),
+        traits=frozenset(t.name for t in program.project.traits),
+        terms=profiles.segment_terms(program) | frozenset(needs.terms.values()), properties=frozenset(),
         journeys=profiles.segment_journeys(program), recompute=True, sent=True, consents=True, suppressions=True,
         segments=True, events=False,
     )  # fmt: skip
@@ -220,6 +235,9 @@ def _recompute(engine: Engine, program: Program, wave: int) -> None:
     changed = changed_segments(engine, program)
     run(engine, segments.memberships(program, changed, deploy=True))
     run(engine, profiles.write_back(program, shape, fresh=False, known=True, changed=True))
+    stops = journeys.rechecked(program, journeys.every_stop(program), frozenset())
+    if stops:
+        run(engine, [journeys.recheck(program, stops)])
 
 
 def changed_segments(engine: Engine, program: Program) -> frozenset[tuple[str, bool]]:

@@ -20,7 +20,7 @@ from cadenza.ports.ledger import Cancellation, Log, Outbox, OutboxMessage, Recor
 from cadenza.runtime.deploy import FAR_FUTURE, deploy, load, prepare, run
 from cadenza.runtime.wave import Wave
 from cadenza.sql.program import Program
-from cadenza.stages import effects, events, identity
+from cadenza.stages import effects, events, identity, journeys
 
 T = TypeVar("T")
 
@@ -212,7 +212,8 @@ class Ticker:
             self._finish(left.items, passive)
 
     def _left(self, queued: int) -> Left:
-        items, wake, check, aliases = self._engine.query(events.left(queued > 0))[0]
+        rechecked = self._program is not None and bool(journeys.windowed_journeys(self._program))
+        items, wake, check, aliases = self._engine.query(events.left(queued > 0, rechecked))[0]
         return Left(
             items=items, timer=min((at for at in (wake, check) if at is not None), default=None), aliases=aliases
         )

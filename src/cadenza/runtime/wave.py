@@ -45,6 +45,7 @@ class Wave:
         """``live``: messages of now are delivered; ``outcomes``: delivery's reports are among the records."""
         self._engine, self._program, self._live, self._outcomes = engine, program, live, outcomes
         self._nothing_live = False
+        self._windowed = journeys.windowed_journeys(program)
         self.sent = self.cancelled = False
 
     def run(self, number: int, *, records: bool, timers: bool, aliases: bool, alone: bool) -> datetime | None:
@@ -53,7 +54,7 @@ class Wave:
         engine = self._engine
         n_records, n_timers, at = 1, 0, None
         if not alone:
-            run(engine, [events.next_items(records=records, timers=timers)])
+            run(engine, [events.next_items(records=records, timers=timers, rechecked=bool(self._windowed))])
             n_records, n_timers, at = engine.query(
                 "SELECT count(record_at), count(timer_at), max(coalesce(record_at, timer_at)) FROM w_next"
             )[0]
@@ -61,7 +62,13 @@ class Wave:
         engine.execute(f"SET VARIABLE wave = {number}::BIGINT")
         arrived = self._records(aliases, alone) if n_records else _Arrived()
         checks = self._timers() if n_timers else False
-        run(engine, [identity.persons(n_records > 0, n_timers > 0), journeys.passages()])
+        run(
+            engine,
+            [
+                identity.persons(n_records > 0, n_timers > 0),
+                journeys.passages(tuple(journeys.kept_columns(self._program))),
+            ],
+        )
         self._decide(arrived, n_records > 0, n_timers > 0, checks)
         return at
 
@@ -85,7 +92,7 @@ class Wave:
         return arrived
 
     def _timers(self) -> bool:
-        run(self._engine, [events.wave_timers()])
+        run(self._engine, [events.wave_timers(bool(self._windowed))])
         return bool(self._engine.query("SELECT bool_or(checks) FROM w_timer")[0][0])
 
     # --- profiles, segments, journeys ----------------------------------------------------------------
@@ -115,7 +122,10 @@ class Wave:
                 frontier=journeys.widened(program, frontier), due=due, candidates=journeys.widened_candidates(program, candidates),
                 changed=changed, names=names,
             )  # fmt: skip
-            self._journeys(reach, shape)
+            settled = self._journeys(reach, shape)
+            run(engine, journeys.remembering(program, reach.frontier, reach.candidates, reach.names, settled=settled))
+            if not self._windowed.isdisjoint(candidates | {jid for jid, _ in frontier}):
+                run(engine, [journeys.recheck(program, journeys.rechecked(program, reach.frontier, reach.candidates))])
 
     def _kind(self, stop: tuple[int, int]) -> str:
         jid, step = stop
@@ -139,6 +149,8 @@ class Wave:
             compiler.condition(tree)
         for tree in journeys.local_traits(program, frontier, candidates):
             compiler.condition(tree)
+        if self._windowed:
+            journeys.boundaries(program, journeys.rechecked(program, frontier, candidates), compiler)
         sends = journeys.reachable_sends(program, frontier, candidates)
         if sends:
             for rule in program.project.policy.suppress:
@@ -169,7 +181,8 @@ class Wave:
         }
         return ({project.destination_of(c).address_trait for c in channels} | {project.policy.time_zone_trait}) & names
 
-    def _journeys(self, reach: _Reach, shape: profiles.Row) -> None:
+    def _journeys(self, reach: _Reach, shape: profiles.Row) -> bool:
+        """Exits, entries, moves and sends; whether any passage rests elsewhere than before."""
         engine, program, frontier = self._engine, self._program, reach.frontier
         if frontier:
             run(engine, journeys.dated(program, frontier, reach.names))
@@ -179,7 +192,7 @@ class Wave:
         self._nothing_live = not frontier
         starts = self._enter(reach) if reach.candidates else frozenset()
         if not frontier and not starts:
-            return
+            return False
         run(engine, journeys.ends(bool(starts), bool(frontier)))
         run(engine, journeys.goers(program, frontier, bool(starts), reach.names))
         ways = engine.query(journeys.ways())
@@ -189,13 +202,14 @@ class Wave:
             self.cancelled = True
         waiting = any(self._kind(stop) == "send" for stop in reach.due)
         if not ended and not moved and not waiting:
-            return
+            return False
         taken = journeys.widened_ways(program, moved, frontier, reach.candidates)
         run(engine, [journeys.moves(program, taken, reach.names), *journeys.rests(program, taken, reach.names)])
         sends = self._send(waiting, moved, reach, shape)
         run(engine, journeys.settle(
             live=bool(frontier), entrants=bool(starts), sends=sends, ended=ended, moved=bool(moved)
         ))  # fmt: skip
+        return True
 
     def _enter(self, reach: _Reach) -> frozenset[int]:
         engine = self._engine

@@ -181,6 +181,8 @@ class Model(Contact):
         for e in decided:
             follows = self.steps[e.journey.name][e.step][1]
             self._go(person, e, msgspec.structs.replace(view, flags=e.flags), e.verdict or "", follows)
+        for e in person.live():  # 13
+            e.check_at = self._next_check(e, view)
 
     def _segments(self, person: Person, view: View, cause: str) -> set[tuple[str, str]]:
         """9: the changes, as (segment, ``entered`` or ``left``)."""

@@ -22,6 +22,7 @@ from cadenza.definitions.kinds import (
 from cadenza.ids import bucket, enrollment_id
 from cadenza.simulate.evaluate import (
     View,
+    changes_at,
     evaluate,
     holds,
     text_of,
@@ -132,17 +133,19 @@ class Passages(State):
                 cause = "timer"
             case Update() if due:
                 cause = "updated"
-            case WaitFor(any=conditions, as_=flag):
-                matched = any(holds(c, view) for c in conditions)
-                cause = "matched" if matched else "timeout" if due else None
+            case WaitFor(as_=flag):
+                way = self._awaited(e, step, view)
+                cause = "matched" if way is not None else "timeout" if due else None
                 if cause and flag:
-                    e.flags[flag] = matched
+                    e.flags[flag] = way is not None
+                if cause:
+                    follows = self._inside(e, way or "timeout", follows)
         if cause:
             self._go(person, e, view, cause, follows, reason)
 
     def _go(self, person: Person, e: Enrollment, view: View, cause: str, path: str, reason: str = "completed") -> None:
         """Walk to the next resting step, or the end."""
-        now, steps = view.now, self.steps[e.journey.name]
+        now, steps, left = view.now, self.steps[e.journey.name], e.step
         without_event = msgspec.structs.replace(view, item=None)
         while path != END:
             step, follows = steps[path]
@@ -153,9 +156,13 @@ class Passages(State):
                 case Split():
                     inside = f"{path}.split.{_split_arm(step, person.pid)}.steps"
                     path = f"{inside}[0]" if f"{inside}[0]" in steps else follows
-                case WaitFor(any=any_, as_=flag) if any(holds(c, without_event) for c in any_):
+                case WaitFor(as_=flag):
+                    e.step, e.seen = path, set()
+                    way = self._awaited(e, step, without_event)
+                    if way is None:
+                        break
                     e.flags.update({flag: True} if flag else {})
-                    path = follows
+                    path = self._inside(e, way, follows)
                 case ExitStep(reason=reason):
                     path = END
                 case _:
@@ -163,7 +170,7 @@ class Passages(State):
         until = self._until(step, view) if path != END else None
         if path != END and until is None:
             path, reason = END, "no_time_zone"
-        self.rows["transitions"].append((e.eid, now, cause, e.step, path))
+        self.rows["transitions"].append((e.eid, now, cause, left, path))
         if until is None:
             self._end(e, reason, now)
             return
@@ -177,12 +184,32 @@ class Passages(State):
         rest = step.duration_s if isinstance(step, Wait) else step.until_s if isinstance(step, WaitFor) else 0
         return view.now + timedelta(seconds=rest)
 
+    def _awaited(self, e: Enrollment, step: WaitFor, view: View) -> str | None:
+        """The list of steps by which a wait goes on that has matched: of the first in order that is TRUE, or of all."""
+        true = [i for i, c in enumerate(step.conditions) if holds(c, view)]
+        if step.all:
+            e.seen |= set(true)
+            return "matched" if len(e.seen) == len(step.all) else None
+        return f"any[{true[0]}].steps" if true else None
+
+    def _inside(self, e: Enrollment, inner: str, follows: str) -> str:
+        """The first step of a list inside the step at which the passage is; what follows when it is empty."""
+        first = f"{e.step}.wait_for.{inner}[0]"
+        return first if first in self.steps[e.journey.name] else follows
+
     def _taken(self, step: Branch, path: str, view: View) -> str:
         for i, arm in enumerate(step.arms):
             answer = evaluate(arm.when, view)
             if answer is not False:
                 return f"{path}.branch.unknown" if answer is None else f"{path}.branch.arms[{i}].steps"
         return f"{path}.branch.otherwise"
+
+    def _next_check(self, e: Enrollment, view: View) -> datetime | None:
+        """13: the next instant at which time alone may change its exits or what it waits for."""
+        step = self._step(e)
+        awaited = step.conditions if isinstance(step, WaitFor) else ()
+        conditions = (e.journey.exit.goal, e.journey.exit.disqualified, *awaited)
+        return min((t for c in conditions for t in changes_at(c, view, self._value)), default=None)
 
     def _end(self, e: Enrollment, reason: str, now: datetime, cancel: Person | None = None) -> None:
         e.step, e.wake_at = END, None

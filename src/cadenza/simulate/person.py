@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from cadenza.definitions.kinds import Branch, Identifier, Journey, Split, Step
+from cadenza.definitions.kinds import Branch, Identifier, Journey, Split, Step, WaitFor
 from cadenza.definitions.project import Project
 from cadenza.simulate.evaluate import Event, json_text
 
@@ -29,9 +29,13 @@ class Enrollment(msgspec.Struct, kw_only=True, eq=False):
     step: str = START
     wake_at: datetime | None = None
     due_since: datetime | None = None
+    check_at: datetime | None = None
+    """When time alone may next change what it waits for, or may exit by."""
     verdict: str | None = None
     """At a send: ``sent`` or ``dropped`` once that is known."""
     flags: dict[str, bool] = {}
+    seen: set[int] = set()
+    """At a wait_for with ``all``: which of its conditions have been TRUE since arrival."""
 
     def due(self, now: datetime) -> bool:
         return self.wake_at is not None and self.wake_at <= now
@@ -73,7 +77,7 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
 
     def due_at(self) -> datetime | None:
         """When the person's next timer is due."""
-        times = [e.wake_at for e in self.enrollments] + [self.check_at]
+        times = [t for e in self.live() for t in (e.wake_at, e.check_at)] + [self.check_at]
         return min((t for t in times if t is not None), default=None)
 
     def take_over(self, loser: Person) -> None:
@@ -108,11 +112,14 @@ def layout(steps: tuple[Step, ...], prefix: str = "steps", after: str = END) -> 
 
 
 def inner_steps(step: Step, path: str) -> list[tuple[str, tuple[Step, ...]]]:
-    """The step lists inside a branch or split, with their path prefixes."""
+    """The step lists inside a branch, split or wait_for, with their path prefixes."""
     match step:
         case Branch(arms=arms, unknown=unknown, otherwise=otherwise):
             inner = [(f"{path}.branch.arms[{i}].steps", arm.steps) for i, arm in enumerate(arms)]
             return [*inner, (f"{path}.branch.unknown", unknown), (f"{path}.branch.otherwise", otherwise)]
+        case WaitFor(arms=own, matched=matched, timeout=timeout):
+            inner = [(f"{path}.wait_for.any[{i}].steps", steps) for i, steps in enumerate(own)]
+            return [*inner, (f"{path}.wait_for.matched", matched), (f"{path}.wait_for.timeout", timeout)]
         case Split(arms=arms):
             return [(f"{path}.split.{arm.name}.steps", arm.steps) for arm in arms]
     return []

@@ -20,7 +20,8 @@ from cadenza.definitions.expression import (
     children,
     walk,
 )  # fmt: skip
-from cadenza.definitions.kinds import Branch, Journey, Split, Step, WaitFor
+from cadenza.definitions.flags import nested_steps
+from cadenza.definitions.kinds import Branch, Journey, Step, WaitFor
 from cadenza.definitions.project import Project
 
 SQL_TYPE: dict[str, str] = {
@@ -75,18 +76,12 @@ def journey_expressions(journey: Journey) -> Iterator[Expr]:
 
 def _step_expressions(steps: tuple[Step, ...]) -> Iterator[Expr]:
     for step in steps:
-        match step:
-            case WaitFor(any=conditions):
-                yield from conditions
-            case Branch(arms=arms, unknown=unknown, otherwise=otherwise):
-                for arm in arms:
-                    yield arm.when
-                    yield from _step_expressions(arm.steps)
-                yield from _step_expressions(unknown)
-                yield from _step_expressions(otherwise)
-            case Split(arms=split_arms):
-                for split_arm in split_arms:
-                    yield from _step_expressions(split_arm.steps)
+        if isinstance(step, WaitFor):
+            yield from step.conditions
+        elif isinstance(step, Branch):
+            yield from (arm.when for arm in step.arms)
+        for below in nested_steps(step):
+            yield from _step_expressions(below)
 
 
 def expressions(project: Project) -> Iterator[Expr]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -112,9 +113,16 @@ def items(program: Program, several: bool) -> Step:
     )
 
 
-def left(records: bool) -> str:
-    """A query: how many items are left, the earliest timer of a passage and of a segment, whether aliases are queued."""
-    return _SCRIPT.text("left_records" if records else "left")
+def left(records: bool, rechecked: bool) -> str:
+    """A query: how many items are left, the earliest timer of a passage and of a segment, whether aliases are queued.
+    ``rechecked``: some passages have to be looked at when time alone may change what they wait for."""
+    return _SCRIPT.text("left_records" if records else "left", wakes=_wakes(rechecked))
+
+
+@lru_cache(maxsize=2)
+def _wakes(rechecked: bool) -> exp.Expr:
+    """When a passage's next timer is due; NULL for one that has ended."""
+    return sql("CASE WHEN wake_at IS NOT NULL THEN least(wake_at, check_at) END" if rechecked else "wake_at")
 
 
 def set_aside() -> Step:
@@ -122,10 +130,11 @@ def set_aside() -> Step:
     return _SCRIPT.step("t_passive")
 
 
-def next_items(records: bool, timers: bool) -> Step:
+def next_items(records: bool, timers: bool, rechecked: bool) -> Step:
     """The next item of every lane."""
-    name = "w_next" if records and timers else "w_next_records" if records else "w_next_timers"
-    return _SCRIPT.step(name, most=number(MOST_LANES))
+    if not timers:
+        return _SCRIPT.step("w_next_records", most=number(MOST_LANES))
+    return _SCRIPT.step("w_next" if records else "w_next_timers", most=number(MOST_LANES), wakes=_wakes(rechecked))
 
 
 def wave_records(alone: bool) -> list[Step]:
@@ -135,8 +144,9 @@ def wave_records(alone: bool) -> list[Step]:
     return [_SCRIPT.step("w_rec"), _SCRIPT.step("item_done")]
 
 
-def wave_timers() -> Step:
-    return _SCRIPT.step("w_timer")
+def wave_timers(rechecked: bool) -> Step:
+    """The persons of the wave that have a timer due."""
+    return _SCRIPT.step("w_timer", wakes=_wakes(rechecked))
 
 
 def append(program: Program, outcomes: bool) -> list[Step]:

@@ -55,11 +55,11 @@ CREATE OR REPLACE TEMP TABLE t_passive (offset_ BIGINT);
 
 -- name: left_records
 -- What is left to do: items, the earliest timer of a passage and of a segment, and whether some record is an alias.
-SELECT (SELECT count(*) FROM t_item), (SELECT min(wake_at) FROM enrollment), (SELECT min(check_at) FROM profile), (SELECT coalesce(bool_or(alias), FALSE) FROM t_ident);
+SELECT (SELECT count(*) FROM t_item), (SELECT min(:wakes) FROM enrollment), (SELECT min(check_at) FROM profile), (SELECT coalesce(bool_or(alias), FALSE) FROM t_ident);
 
 -- name: left
 -- The same when no record is queued.
-SELECT 0, (SELECT min(wake_at) FROM enrollment), (SELECT min(check_at) FROM profile), FALSE;
+SELECT 0, (SELECT min(:wakes) FROM enrollment), (SELECT min(check_at) FROM profile), FALSE;
 
 -- name: w_next
 -- For every lane its next item: an instant with due timers, or a record; a timer at T comes before a record at T.
@@ -72,7 +72,7 @@ FROM (SELECT lane, min(recorded_at) AS at_ FROM t_item GROUP BY lane) AS r
 FULL JOIN (
   SELECT coalesce(p.lane, -d.pid) AS lane, min(d.at_) AS at_
   FROM (
-    SELECT pid, wake_at AS at_ FROM enrollment WHERE wake_at <= getvariable('horizon')
+    SELECT pid, :wakes AS at_ FROM enrollment WHERE :wakes <= getvariable('horizon')
     UNION ALL SELECT pid, check_at FROM profile WHERE check_at <= getvariable('horizon')
   ) AS d LEFT JOIN t_lane_person AS p ON p.pid = d.pid
   GROUP BY coalesce(p.lane, -d.pid)
@@ -88,7 +88,7 @@ SELECT lane, CAST(NULL AS TIMESTAMP) AS timer_at, min(recorded_at) AS record_at 
 CREATE OR REPLACE TEMP TABLE w_next AS
 SELECT coalesce(p.lane, -d.pid) AS lane, min(d.at_) AS timer_at, CAST(NULL AS TIMESTAMP) AS record_at
 FROM (
-  SELECT pid, wake_at AS at_ FROM enrollment WHERE wake_at <= getvariable('horizon')
+  SELECT pid, :wakes AS at_ FROM enrollment WHERE :wakes <= getvariable('horizon')
   UNION ALL SELECT pid, check_at FROM profile WHERE check_at <= getvariable('horizon')
 ) AS d LEFT JOIN t_lane_person AS p ON p.pid = d.pid
 GROUP BY coalesce(p.lane, -d.pid) ORDER BY lane LIMIT :most;
@@ -111,7 +111,7 @@ DELETE FROM t_item;
 CREATE OR REPLACE TEMP TABLE w_timer AS
 SELECT d.pid, n.timer_at AS now, bool_or(d.checks) AS checks
 FROM (
-  SELECT pid, wake_at AS at_, FALSE AS checks FROM enrollment WHERE wake_at <= getvariable('horizon')
+  SELECT pid, :wakes AS at_, FALSE AS checks FROM enrollment WHERE :wakes <= getvariable('horizon')
   UNION ALL SELECT pid, check_at, TRUE FROM profile WHERE check_at <= getvariable('horizon')
 ) AS d LEFT JOIN t_lane_person AS p ON p.pid = d.pid
 JOIN w_next AS n ON n.lane = coalesce(p.lane, -d.pid) AND n.timer_at = d.at_

@@ -33,6 +33,7 @@ REFUSED = {
     "holdout": "the person is held out for measurement ('{rule}')",
 }
 _CAUSES = {"sent": "sent", "dropped": "message dropped", "updated": "profile updated"}
+_AWAITED = re.compile(r"^any\[(\d+)\]\.steps$")
 _ARM = re.compile(r"^arms\[(\d+)\]\.steps$")
 
 
@@ -68,6 +69,11 @@ def _walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:
             case Split(arms=split_arms):
                 for split_arm in split_arms:
                     yield from _walk(split_arm.steps, f"{path}.split.{split_arm.name}.steps")
+            case WaitFor(arms=own, matched=matched, timeout=timeout):
+                for position, inside in enumerate(own):
+                    yield from _walk(inside, f"{path}.wait_for.any[{position}].steps")
+                yield from _walk(matched, f"{path}.wait_for.matched")
+                yield from _walk(timeout, f"{path}.wait_for.timeout")
 
 
 def position(journey: Journey | None, path: str | None, kind: str | None) -> str:
@@ -81,8 +87,8 @@ def position(journey: Journey | None, path: str | None, kind: str | None) -> str
             return f"wait {local_wait(local)}"
         case Wait(duration_s=seconds):
             return f"wait {duration_text(seconds)}"
-        case WaitFor(any=conditions, until_s=seconds):
-            awaited = " or ".join(write(c) for c in conditions)
+        case WaitFor(until_s=seconds) as wait:
+            awaited = (" and " if wait.all else " or ").join(write(c) for c in wait.conditions)
             return f"wait for {awaited}, at most {duration_text(seconds)}"
         case Update(set=values):
             return "set " + ", ".join(f"{name} = {value}" for name, value in values.items())
@@ -115,6 +121,8 @@ def taken(journey: Journey | None, said: str) -> str:
         return f"split {found.name}: {choice}"
     if isinstance(found, WaitFor) and choice == "already matched":
         return "what it waits for was true already"
+    if isinstance(found, WaitFor) and (own := _AWAITED.match(choice)):
+        return f"{write(found.any[int(own[1])])} was true"
     if not isinstance(found, Branch):
         return said
     conditions = [write(arm.when) for arm in found.arms]

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from cadenza.simulate.addition import Addition
-from cadenza.simulate.additions import local_waits
+from cadenza.simulate.additions import local_waits, waits
 
-ADDITIONS: dict[str, Addition] = {"local_waits": local_waits.ADDITION}
+ADDITIONS: dict[str, Addition] = {"local_waits": local_waits.ADDITION, "waits": waits.ADDITION}

@@ -14,11 +14,20 @@ from cadenza.stages.journeys.entering import (
 from cadenza.stages.journeys.entering import (
     record_entries as record_entries,
 )
+from cadenza.stages.journeys.keeping import (
+    kept_columns as kept_columns,
+)
+from cadenza.stages.journeys.keeping import (
+    remembering as remembering,
+)
 from cadenza.stages.journeys.reach import (
     Frontier as Frontier,
 )
 from cadenza.stages.journeys.reach import (
     Ways as Ways,
+)
+from cadenza.stages.journeys.reach import (
+    every_stop as every_stop,
 )
 from cadenza.stages.journeys.reach import (
     expressions as expressions,
@@ -52,6 +61,18 @@ from cadenza.stages.journeys.reach import (
 )
 from cadenza.stages.journeys.reach import (
     widened_ways as widened_ways,
+)
+from cadenza.stages.journeys.rechecking import (
+    boundaries as boundaries,
+)
+from cadenza.stages.journeys.rechecking import (
+    recheck as recheck,
+)
+from cadenza.stages.journeys.rechecking import (
+    rechecked as rechecked,
+)
+from cadenza.stages.journeys.rechecking import (
+    windowed_journeys as windowed_journeys,
 )
 from cadenza.stages.journeys.waiting import (
     dated as dated,

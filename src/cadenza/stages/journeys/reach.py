@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cadenza.definitions.expression import Expr
-from cadenza.definitions.graph import START, Bucket, Decide, Hop, Leaf, Tree
+from cadenza.definitions.graph import START, Bucket, Decide, Hop, Leaf, Tree, without_events
 from cadenza.sql.program import RESUMES, Program, Version
 
 Frontier = frozenset[tuple[int, int]]
@@ -23,10 +23,11 @@ that is the same for every busy wave is generated and parsed once."""
 
 def widened(program: Program, frontier: Frontier) -> Frontier:
     """The frontier, or all stops when it is long."""
-    return frontier if len(frontier) <= FEW else program.cached("journeys.stops", lambda: _every_stop(program))
+    return frontier if len(frontier) <= FEW else program.cached("journeys.stops", lambda: every_stop(program))
 
 
-def _every_stop(program: Program) -> Frontier:
+def every_stop(program: Program) -> Frontier:
+    """The stops of every version in use."""
     return frozenset((v.jid, stop.step) for v in program.versions.values() for stop in v.graph.stops)
 
 
@@ -86,6 +87,9 @@ def expressions(program: Program, frontier: Frontier, candidates: frozenset[int]
         yield from program.versions[jid].graph.stops[step].conditions
     for version, tree in _trees(program, reachable(program, frontier, candidates)):
         yield from _decisions(version, tree)
+    for version, hop in reachable_hops(program, frontier, candidates):
+        if hop.to_step >= 0 and version.graph.stops[hop.to_step].every:
+            yield from (without_events(c) for c in version.graph.stops[hop.to_step].conditions)
 
 
 def reachable(program: Program, frontier: Frontier, candidates: frozenset[int]) -> frozenset[int]:

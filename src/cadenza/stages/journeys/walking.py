@@ -11,14 +11,15 @@ from cadenza.sql.expression import ROW, Compiler, bucket
 from cadenza.sql.program import RESUMES, Program, only_split
 from cadenza.sql.step import Script, Step, any_of, case_on, column, number, query, sql, text
 from cadenza.stages.journeys.compiling import compiler_of, per_journey
+from cadenza.stages.journeys.keeping import all_seen
 from cadenza.stages.journeys.reach import Frontier, Ways
 
 _SCRIPT = Script.beside(__file__, "journeys")
 
 
-def passages() -> Step:
-    """Live passages of the wave's persons."""
-    return _SCRIPT.step("w_enr")
+def passages(kept: tuple[str, ...] = ()) -> Step:
+    """Live passages of the wave's persons, with those of the ``kept`` columns that are asked for."""
+    return _SCRIPT.step("w_enr", kept=[column(name, "e") for name in kept])
 
 
 def exits(program: Program, frontier: Frontier, events: frozenset[str]) -> Step:
@@ -90,7 +91,7 @@ def _matched(program: Program, frontier: Frontier, compiler: Compiler) -> exp.Ex
     arms = []
     for jid, step in sorted(frontier):
         stop: Stop = program.versions[jid].graph.stops[step]
-        tree = any_of(compiler.condition(c) for c in stop.conditions)
+        tree = all_seen(stop, compiler) if stop.every else any_of(compiler.condition(c) for c in stop.conditions)
         if stop.kind == "wait_for" and tree != exp.false():
             arms.append((number(jid * RESUMES + step), tree))
     return case_on(sql(f"s.jid * {RESUMES} + s.step"), arms, exp.false())

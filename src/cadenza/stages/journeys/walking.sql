@@ -1,7 +1,7 @@
 -- name: w_enr
 -- Live passages of the wave's persons.
 CREATE OR REPLACE TEMP TABLE w_enr AS
-SELECT e.rowid AS rid, e.eid, e.pid, e.jid, e.key, e.entered_at, e.limit_at, e.step, e.wake_at, e.due_since, e.entry_offset, w.now, w.offset_
+SELECT e.rowid AS rid, e.eid, e.pid, e.jid, e.key, e.entered_at, e.limit_at, e.step, e.wake_at, e.due_since, e.entry_offset, :kept, w.now, w.offset_
 FROM enrollment AS e JOIN w_p AS w ON w.pid = e.pid WHERE e.step >= 0;
 
 -- name: w_state
@@ -86,8 +86,8 @@ UNION ALL SELECT rid, eid, step, least(CASE WHEN verdict = 'defer' THEN until EL
 
 -- name: enrollment_new
 -- Passages that begin.
-INSERT INTO enrollment
-SELECT m.eid, m.pid, m.pid, m.jid, m.key, m.entered_at, m.entry_offset, m.limit_at, r.step, r.wake_at, r.due_since
+INSERT INTO enrollment BY NAME
+SELECT m.eid, m.pid, m.pid AS origin_pid, m.jid, m.key, m.entered_at, m.entry_offset, m.limit_at, r.step, r.wake_at, r.due_since
 FROM w_move AS m JOIN w_rest AS r ON r.eid = m.eid WHERE m.rid IS NULL;
 
 -- name: enrollment_rest
