@@ -37,10 +37,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     file: str
     line: int
     remedy: str | None = None
+    code: str | None = None
+    """The documented name of a warning."""
 
     def __str__(self) -> str:
         tail = f" {self.remedy}" if self.remedy else ""
-        return f"{self.file}:{self.line}: {self.what}{tail}"
+        code = f" [{self.code}]" if self.code else ""
+        return f"{self.file}:{self.line}: {self.what}{tail}{code}"
 
 
 class DefinitionError(CadenzaError):

@@ -50,6 +50,7 @@ from cadenza.runtime.doctor import Doctor, Finding, Severity
 from cadenza.runtime.explain import Explanation, explain
 from cadenza.runtime.export import Exported, export
 from cadenza.runtime.imports import ImportProgress, ImportReport
+from cadenza.runtime.lint import Linting, LintReport
 from cadenza.runtime.live import Live
 from cadenza.runtime.measures import MeasuredJournal, Measures
 from cadenza.runtime.operate import Operate
@@ -76,7 +77,7 @@ __all__ = [
     "Act", "AuditReport", "Backtest", "CaseResult", "Collector", "Comparison", "ContractFormat", "ContractPlan",
     "ContractSummary", "ContractText", "ContractView", "Counted", "Covered", "Deliverer", "Deployed", "Doctor",
     "Explanation", "Exported", "Finding", "Fixed", "ImportProgress", "ImportReport", "JourneyFigures", "JourneyPlan",
-    "JourneyVolume", "Loaded", "LocalServer", "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome",
+    "JourneyVolume", "LintReport", "Loaded", "LocalServer", "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome",
     "Plan", "Progress", "Project", "Quarantine", "QuarantineState", "Quarantined", "Readmitted", "ReasonCount",
     "RebuildReport", "Replayed", "Report", "Seen", "SegmentFigures", "ServerInfo", "Severity", "Shown", "Side",
     "Status", "SuiteResult", "Tail", "TickReport", "Trial", "Wanted", "Workspace", "announce_server", "find_server",
@@ -307,6 +308,11 @@ class Workspace:
         """The records as they come, and the doctor: for use beside everything else."""
         state = self._made()
         return Operate(self._log, lambda: self._outbox, state, state / JOURNALS, self.clock)
+
+    @property
+    def lint(self) -> Linting:
+        """What is valid and yet probably not meant, with the people it concerns."""
+        return Linting(self.validate, self._reading)
 
     @property
     def audit(self) -> Auditing:

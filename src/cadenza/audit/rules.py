@@ -355,7 +355,7 @@ def surely_rests(known: Known, message: OutboxMessage) -> tuple[Exit, int] | Non
     follows. None: it may go on or end at once."""
     journey = known.journeys.get(message.journey)
     for path, _, follows in places(journey.steps) if journey else ():
-        if path == message.step and isinstance(follows, Wait) and journey is not None:
+        if path == message.step and isinstance(follows, Wait) and follows.duration_s and journey is not None:
             return journey.exit, follows.duration_s * SECOND
     return None
 

@@ -20,6 +20,7 @@ from cadenza.definitions.check_webhook import check_webhook
 from cadenza.definitions.expression import Expr, InSegment, Trait, parse, walk
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.flags import sent_templates
+from cadenza.definitions.lint import lint
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.mapping import has_aggregate, parse_mapping
 from cadenza.definitions.project import Location, Project
@@ -71,6 +72,8 @@ def check(
     _check_templates(project, scope, findings)
     _check_destinations(project, scope, findings)
     _check_metrics(project, scope, findings)
+    if not findings.problems and not partial:
+        lint(project, findings)
     return findings.problems, findings.warnings
 
 

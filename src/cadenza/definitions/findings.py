@@ -38,9 +38,11 @@ class Findings:
         where = self.at(kind, name, path)
         self.problems.append(Problem(what=what, file=where.file, line=where.line, remedy=remedy))
 
-    def warning(self, what: str, kind: str, name: str, path: str, remedy: str | None = None) -> None:
+    def warning(
+        self, what: str, kind: str, name: str, path: str, remedy: str | None = None, code: str | None = None
+    ) -> None:
         where = self.at(kind, name, path)
-        self.warnings.append(Problem(what=what, file=where.file, line=where.line, remedy=remedy))
+        self.warnings.append(Problem(what=what, file=where.file, line=where.line, remedy=remedy, code=code))
 
     def liquid(self, what: str, template: str, path: str, line: int, remedy: str | None = None) -> None:
         """A problem on a line (from 0) of a template's subject or body."""

@@ -25,6 +25,7 @@ from cadenza.surfaces import (
     cli_care,
     cli_collect,
     cli_contracts,
+    cli_lint,
     cli_operate,
     cli_testing,
     cli_trials,
@@ -79,8 +80,14 @@ def init(folder: Path = Path(), /, *, json: Annotated[bool, Parameter(negative=(
 
 
 @app.command
-def validate(*, on: OnProject = HERE) -> int:
-    """Check every definition; all problems are listed at once, each with its place and what to do."""
+def validate(*, strict: Annotated[bool, Parameter(negative=())] = False, on: OnProject = HERE) -> int:
+    """Check every definition; all problems are listed at once, each with its place and what to do.
+
+    Parameters
+    ----------
+    strict
+        Warnings are failures, too: end with 1.
+    """
     with using(on) as (workspace, terminal, _):
         loaded = workspace.validate()
         if loaded.test_problems:
@@ -95,7 +102,7 @@ def validate(*, on: OnProject = HERE) -> int:
         for warning in loaded.warnings:
             terminal.say(f"warning: {warning}", style="yellow")
         terminal.say(f"{loaded.project.name} is valid: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()) + ".")
-    return EXIT_OK
+        return EXIT_INPUT if strict and loaded.warnings else EXIT_OK
 
 
 @app.command
@@ -497,6 +504,7 @@ cli_care.add_to(app)
 cli_testing.add_to(app)
 cli_collect.add_to(app)
 cli_contracts.add_to(app)
+cli_lint.add_to(app)
 cli_operate.add_to(app)
 cli_trials.add_to(app)
 cli_webhooks.add_to(app)

@@ -18,6 +18,7 @@ from cadenza.workspace import (
     Deployed,
     Explanation,
     JourneyFigures,
+    LintReport,
     Member,
     OutboxRow,
     OutboxState,
@@ -137,6 +138,14 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter(name="state", place="query", meaning="Only messages in this state.", enum=get_args(OutboxState)),
             Parameter(name="person", place="query", kind="integer", meaning="Only messages of this person id."),
             Parameter(name="journey", place="query", meaning="Only messages of this journey."),
+        ),
+    ),
+    Operation(
+        path="/api/lint", name="lint", answer=LintReport, group="definitions",
+        run=lambda workspace, given: workspace.lint.run(given["days"]),
+        summary="What is valid and yet probably not meant in the project folder, and which journeys want the same people",
+        parameters=(
+            Parameter(name="days", place="query", kind="integer", default=7, maximum=366, meaning="How near in time two journeys must want a person."),
         ),
     ),
     Operation(

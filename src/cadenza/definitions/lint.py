@@ -1,0 +1,276 @@
+"""What is valid and yet probably not meant: warnings, each with a code that the documentation explains.
+
+``check`` says what cannot work; this looks at projects that can. A finding is told only where the project itself shows that
+something is off, so that a sound project stays silent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from cadenza.definitions.contract_fields import declared
+from cadenza.definitions.expression import (
+    Agg,
+    Coalesce,
+    Consented,
+    EventIs,
+    Expr,
+    InJourney,
+    InSegment,
+    IsNull,
+    Lit,
+    Trait,
+    children,
+    walk,
+)  # fmt: skip
+from cadenza.definitions.findings import Findings
+from cadenza.definitions.flags import nested_steps
+from cadenza.definitions.kinds import RecordMapping, Template, WebhookRecord
+from cadenza.definitions.kinds_journey import Branch, ExitStep, Journey, Step, Update, Wait
+from cadenza.definitions.project import Project
+from cadenza.definitions.typecheck import expressions_of
+from cadenza.errors import near_miss
+
+CODES: dict[str, str] = {
+    "purpose-without-consent": "A marketing template is for a purpose that nothing in the project can consent to.",
+    "unknown-never-taken": "The `unknown` arm of a branch does something, but none of its conditions can be null.",
+    "field-not-in-contract": "A trait is read from, or a mapping writes, a field that the contract of the call does not declare.",
+    "journeys-feed-each-other": "Journeys with `again: after_exit` start one another through the traits they set, without a wait: they can go round at one instant.",
+    "journeys-of-equal-rank": "Two journeys of one arena with one priority have the same trigger: the name decides who gets in.",
+}
+"""Code of a finding -> what it says."""
+_LITERAL = re.compile(r"\s*'([^']*)'\s*")
+_CONSENT = "Consent Updated"
+
+
+def lint(project: Project, findings: Findings) -> None:
+    """Add the warnings about a project that has no problem."""
+    _purposes(project, findings)
+    _fields(project, findings)
+    for journey in project.journeys:
+        _branches(project, journey, findings)
+    _feeding(project, findings)
+    _equal_rank(project, findings)
+
+
+# --- consent ------------------------------------------------------------------------------------------------
+
+
+def _purposes(project: Project, findings: Findings) -> None:
+    """Purposes of marketing templates against what statements of consent can name."""
+    named, anything = _consentable(project)
+    asked = {n.purpose for tree in expressions_of(project) for n in walk(tree) if isinstance(n, Consented)}
+    for template in project.templates:
+        if template.message_class != "marketing" or template.purpose in named:
+            continue
+        if not anything:
+            what = f"Nothing can consent to the purpose '{template.purpose}', so this template is never sent."
+            _tell_purpose(findings, template, what, named)
+        elif (named or asked) and template.purpose not in asked:
+            what = f"No consent flow and no condition names the purpose '{template.purpose}'."
+            _tell_purpose(findings, template, what, named | asked)
+
+
+def _tell_purpose(findings: Findings, template: Template, what: str, known: set[str]) -> None:
+    hint = near_miss(template.purpose, known) or "Name it in the contract or the mapping of 'Consent Updated'."
+    findings.warning(what, "templates", template.name, "purpose", hint, "purpose-without-consent")
+
+
+def _consentable(project: Project) -> tuple[set[str], bool]:
+    """The purposes that statements can name, and whether they can name any: a client over HTTP says what it likes, unless
+    the contract of the event lists the purposes."""
+    listed = [
+        set(field.enum)
+        for contract in project.contracts if contract.name == _CONSENT
+        for name, field in contract.properties.items() if name == "purpose" and field.enum
+    ]  # fmt: skip
+    if listed:
+        return set.union(*listed), False
+    mapped = [
+        record.properties.get("purpose") for record in _mappings(project) if record.event in (_CONSENT, f"'{_CONSENT}'")
+    ]
+    literal = [_LITERAL.fullmatch(text or "") for text in mapped]
+    named = {match[1] for match in literal if match}
+    open_door = any(source.kind == "http" for source in project.sources) or not all(literal)
+    return named, open_door or not project.sources
+
+
+def _mappings(project: Project) -> Iterator[RecordMapping | WebhookRecord]:
+    for source in project.sources:
+        yield from source.records
+        yield from source.webhook.records if source.webhook else ()
+
+
+# --- contracts ----------------------------------------------------------------------------------------------
+
+
+def _fields(project: Project, findings: Findings) -> None:
+    """Fields that are read or written and that a declared contract does not know. An event or a call without a contract, or
+    whose contract has no fields, says nothing."""
+    known = {c.name: fields for c in project.contracts if (fields := set(declared(c)))}
+    for trait in project.traits:
+        read = (trait.from_ or "").removeprefix("traits.").partition(".")[0]
+        if read and "identify" in known and read not in known["identify"]:
+            what = f"The contract 'identify' does not declare '{read}'."
+            remedy = near_miss(read, known["identify"])
+            findings.warning(what, "traits", trait.name, "from", remedy, "field-not-in-contract")
+    for source in project.sources:
+        records = source.webhook.records if source.webhook else source.records
+        prefix = "webhook.records" if source.webhook else "records"
+        for number, record in enumerate(records):
+            event = (record.event or "").strip("'")
+            for name in sorted(set(record.properties) - known.get(event, set(record.properties))):
+                what = f"The contract '{event}' does not declare '{name}'."
+                path = f"{prefix}.{number}.properties.{name}"
+                findings.warning(
+                    what, "sources", source.name, path, near_miss(name, known[event]), "field-not-in-contract"
+                )
+
+
+# --- branches -----------------------------------------------------------------------------------------------
+
+
+def _branches(project: Project, journey: Journey, findings: Findings) -> None:
+    never = _never_null(project)
+    for path, step in _places(journey.steps, "steps"):
+        if not isinstance(step, Branch) or not any(not isinstance(s, ExitStep) for s in step.unknown):
+            continue
+        if all(_has_value(arm.when, never) for arm in step.arms):
+            what = "None of the branch's conditions can be null, so its 'unknown' arm is never taken."
+            remedy = "Leave 'unknown: []', or ask for what may be missing."
+            findings.warning(what, "journeys", journey.name, f"{path}.unknown.0", remedy, "unknown-never-taken")
+
+
+def _never_null(project: Project) -> frozenset[str]:
+    """Computed traits that always have a value."""
+    found: frozenset[str] = frozenset()
+    while True:
+        more = {t.name for t in project.traits if t.value is not None and _has_value(t.value, found)}
+        if more == found:
+            return found
+        found = frozenset(more)
+
+
+def _has_value(node: Expr, never: frozenset[str]) -> bool:
+    """Whether the expression is never null."""
+    match node:
+        case Lit(text, _):
+            return text is not None
+        case Trait(name):
+            return name in never
+        case Agg(fn=fn):
+            return fn == "count"
+        case EventIs() | InSegment() | InJourney() | Consented() | IsNull():
+            return True
+        case Coalesce(args):
+            return any(_has_value(arg, never) for arg in args)
+    below = children(node)
+    return bool(below) and all(_has_value(child, never) for child in below)
+
+
+# --- journeys that start one another --------------------------------------------------------------------------
+
+
+class _Feeds(msgspec.Struct, frozen=True):
+    """The traits that a journey can set at the very instant it is entered."""
+
+    journey: Journey
+    sets: frozenset[str]
+
+
+def _feeding(project: Project, findings: Findings) -> None:
+    """Rings of journeys: each sets a trait, at once, that the next one's segment reads."""
+    reads = {segment.name: _read(project, segment.when, frozenset()) for segment in project.segments}
+    rushing = [
+        _Feeds(j, sets) for j in project.journeys
+        if j.entry.on.segment and j.entry.again == "after_exit" and (sets := frozenset(_at_once(j.steps)))
+    ]  # fmt: skip
+    feeds = {
+        a.journey.name: [b.journey.name for b in rushing if a.sets & reads.get(b.journey.entry.on.segment or "", set())]
+        for a in rushing
+    }
+    for each in rushing:
+        ring = _ring(each.journey.name, feeds)
+        if ring is not None:
+            others = " and ".join(f"'{name}'" for name in sorted(set(ring) - {each.journey.name})) or "itself"
+            what = f"At one instant this journey can start {others}, which can start it again, without end."
+            remedy = "Put a wait before the update, or write 'again: { after: ... }'."
+            findings.warning(what, "journeys", each.journey.name, "entry.again", remedy, "journeys-feed-each-other")
+
+
+def _read(project: Project, tree: Expr, seen: frozenset[str]) -> set[str]:
+    """Every trait that the value of an expression depends on, through segments and computed traits."""
+    values = {t.name: t.value for t in project.traits if t.value is not None}
+    segments = {s.name: s.when for s in project.segments}
+    found: set[str] = set()
+    for node in walk(tree):
+        if isinstance(node, Trait):
+            found.add(node.name)
+        inner = (
+            values.get(node.name)
+            if isinstance(node, Trait)
+            else segments.get(node.name)
+            if isinstance(node, InSegment)
+            else None
+        )
+        if inner is not None and isinstance(node, Trait | InSegment) and node.name not in seen:
+            found |= _read(project, inner, seen | {node.name})
+    return found
+
+
+def _at_once(steps: tuple[Step, ...]) -> set[str]:
+    """The traits set before any wait, on some way through the steps."""
+    found: set[str] = set()
+    for step in steps:
+        if isinstance(step, Wait) and (step.duration_s > 0 or step.local is not None):
+            break
+        if isinstance(step, Update):
+            found |= set(step.set)
+        for below in nested_steps(step):
+            found |= _at_once(below)
+    return found
+
+
+def _ring(start: str, feeds: dict[str, list[str]]) -> list[str] | None:
+    """A way from a journey back to itself."""
+    ways = [[start]]
+    seen = {start}
+    while ways:
+        way = ways.pop(0)
+        for name in feeds.get(way[-1], []):
+            if name == start:
+                return way
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return None
+
+
+def _equal_rank(project: Project, findings: Findings) -> None:
+    """Journeys that fight over the same people, with nothing but their names to decide it."""
+    seen: dict[tuple[object, ...], str] = {}
+    for journey in project.journeys:
+        on = journey.entry.on
+        trigger = on.event or (on.segment, on.change) if on.event or on.segment else None
+        if journey.arena is None or trigger is None:
+            continue
+        first = seen.setdefault((journey.arena, journey.priority, trigger), journey.name)
+        if first != journey.name:
+            what = f"It has the trigger, the arena '{journey.arena}' and the priority {journey.priority} of '{first}': of who qualifies for both, '{first}' gets all."
+            remedy = "Give them different priorities, or arenas; 'cadenza lint' counts the people."
+            findings.warning(what, "journeys", journey.name, "priority", remedy, "journeys-of-equal-rank")
+
+
+def _places(steps: tuple[Step, ...], path: str) -> Iterator[tuple[str, Step]]:
+    """Every step with its place, as findings name places."""
+    for number, step in enumerate(steps):
+        at = f"{path}.{number}"
+        yield at, step
+        arms = getattr(step, "arms", ())
+        for index, arm in enumerate(arms):
+            yield from _places(arm.steps, f"{at}.arms.{getattr(arm, 'name', index)}.steps")
+        for name in ("unknown", "otherwise"):
+            yield from _places(getattr(step, name, ()), f"{at}.{name}")
