@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from cadenza.definitions.expression import Trait
 from cadenza.ports.engine import Engine
 from cadenza.runtime.deploy import changed_segments, run
 from cadenza.sql.expression import Compiler, Needs
@@ -155,7 +156,9 @@ class Wave:
         if sends:
             for rule in program.project.policy.suppress:
                 compiler.condition(rule.when)
-            needs.traits |= effects.template_traits(program, sends) | self._contact_traits(sends)
+            for trait in sorted(effects.template_traits(program, sends)):
+                compiler.condition(Trait(trait))
+            needs.traits |= self._contact_traits(sends)
         stored = profiles.stored_terms(program)
         recompute = arrived.fresh or arrived.merged or updates or bool({a.event for a in stored} & arrived.events)
         terms = frozenset(needs.terms.values())

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from sqlglot import exp
 
+from cadenza.definitions.expression import Trait
 from cadenza.sql.columns import consent_column
+from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import Program
-from cadenza.sql.step import Script, Step, case_on, column, query, sql, text
+from cadenza.sql.step import DIALECT, Script, Step, case_on, column, query, sql, text
 
 _SCRIPT = Script.beside(__file__, "effects")
 
@@ -67,12 +69,14 @@ def _quoted(name: str) -> str:
 
 
 def _value(program: Program, trait: str) -> str:
-    kind = program.schema.from_traits.get(trait) or program.schema.stored.get(trait)
+    """The SQL of a trait's value in the context of a message; a windowed trait is computed as of now."""
+    kind = program.project.trait(trait).type
+    value = Compiler(program.schema, Needs()).condition(Trait(trait)).sql(dialect=DIALECT)
     if kind == "timestamp":
-        return f"strftime(c.\"t_{trait}\", '%Y-%m-%dT%H:%M:%S.%fZ')"
+        return f"strftime({value}, '%Y-%m-%dT%H:%M:%S.%fZ')"
     if kind == "decimal":
-        return f'CAST(c."t_{trait}" AS VARCHAR)'
-    return f'c."t_{trait}"'
+        return f"CAST({value} AS VARCHAR)"
+    return value
 
 
 def cancel_ended() -> Step:
