@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cadenza
+from cadenza.definitions.library import BLUEPRINTS, blueprint_files
 from cadenza.definitions.presets import preset_names
 from cadenza.definitions.reference import reference
 from cadenza.definitions.signing import SCHEMES
@@ -35,6 +36,7 @@ def pages() -> dict[str, str]:
     """File name -> content of every generated page."""
     return {
         "definitions.md": reference(),
+        "templates.md": _page("Templates", _templates()),
         "commands.md": _page("Commands", _commands()),
         "api.md": _page("HTTP API", _api()),
         "collection.md": _page("Collection API", _collection()),
@@ -46,6 +48,23 @@ def pages() -> dict[str, str]:
 
 def _page(title: str, parts: Iterator[str]) -> str:
     return "\n\n".join([f"# {title}", NOTE, *parts]) + "\n"
+
+
+# --- templates ---------------------------------------------------------------------------------------
+
+
+def _templates() -> Iterator[str]:
+    yield (
+        "`cadenza init FOLDER --template NAME` writes one of these projects: its journey and all that the journey needs, tests "
+        "that reach nearly all of it, and the page that stands below as `README.md`. See how to "
+        "[test a journey](../howto/test-a-journey.md)."
+    )
+    rows = [f"| [`{b.name}`](#{b.name}) | {b.summary} |" for b in BLUEPRINTS]
+    yield "\n".join(["| Template | What it is for |", "| --- | --- |", *rows])
+    for found in BLUEPRINTS:
+        text = blueprint_files(found.name)["README.md"].decode()
+        _, _, rest = text.partition("\n")
+        yield f"## {found.name}\n\n{rest.strip()}"
 
 
 # --- commands ----------------------------------------------------------------------------------------

@@ -25,10 +25,11 @@ from cadenza.adapters.mailbox import Mailbox
 from cadenza.adapters.opened import OpenedChannels
 from cadenza.adapters.settings import resolve_secret, write_keys
 from cadenza.clock import Clock, SystemClock, from_micros
+from cadenza.definitions.library import blueprint_files
 from cadenza.definitions.load import Loaded, load
 from cadenza.definitions.project import Project
 from cadenza.definitions.schema import schemas
-from cadenza.definitions.starter import write_starter
+from cadenza.definitions.starter import write_project, write_starter
 from cadenza.errors import CadenzaError, OperatingError, near_miss
 from cadenza.ids import random_fraction, random_id
 from cadenza.ledger.journal import JournalWriter
@@ -117,9 +118,10 @@ class Workspace:
         self._keys: tuple[Project, dict[str, str]] | None = None
 
     @staticmethod
-    def create(folder: Path) -> list[Path]:
-        """Write the starter project into a folder; what is there is never overwritten. Raises TerminalError."""
-        return write_starter(folder)
+    def create(folder: Path, template: str | None = None) -> list[Path]:
+        """Write the starter project, or a template of the library, into a folder; what is there is never overwritten.
+        Raises TerminalError, and CadenzaError for an unknown template."""
+        return write_starter(folder) if template is None else write_project(folder, blueprint_files(template))
 
     @classmethod
     def open(cls, folder: Path, clock: Clock | None = None) -> Workspace:

@@ -13,7 +13,7 @@ import msgspec
 
 from cadenza.definitions.expression_text import duration_text, write
 from cadenza.definitions.graph import END, Graph, flatten
-from cadenza.definitions.kinds import Journey
+from cadenza.definitions.kinds import Journey, Wait
 
 _TOKEN = re.compile(r"([^\[\].]+)(?:\[([0-9]+)\])?")
 _ABOUT = ("template", "as_", "name", "team", "journey", "destination")
@@ -45,10 +45,21 @@ def step_names(journey: Journey, kind: str, path: str) -> tuple[str, ...]:
     """What the step at a path may be called; the best name first."""
     found = step_at(journey, path)
     about = next((v for a in _ABOUT if isinstance(v := getattr(found, a, None), str)), "")
-    seconds = getattr(found, "duration_s", None)
-    if isinstance(seconds, int) and seconds:
-        about = duration_text(seconds)
+    if isinstance(found, Wait):
+        about = _waited(found)
     return tuple(dict.fromkeys([f"{kind} {about}".strip(), kind, path]))
+
+
+def _waited(wait: Wait) -> str:
+    local = wait.local
+    if local is None:
+        return duration_text(wait.duration_s)
+    if local.until_date is not None:
+        return local.until_date
+    if local.business_s:
+        return f"{duration_text(local.business_s)} of business"
+    days = f"{local.days} calendar day{'' if local.days == 1 else 's'}"
+    return f"until {local.until}" if local.until else days
 
 
 def way_names(journey: Journey, said: str) -> tuple[str, ...]:
@@ -71,7 +82,8 @@ def place_names(journey: Journey, graph: Graph | None = None) -> frozenset[str]:
     """Everything that a test may call a place of the journey."""
     graph = graph or flatten(journey)
     found = {name for stop in graph.stops for name in step_names(journey, stop.kind, stop.path)}
-    found |= {way for stop in graph.stops for way in stop.ways}
+    found |= {way for stop in graph.stops if len(stop.ways) > 1 for way in stop.ways}
+    found |= {"sent", "dropped"} if any(stop.kind == "send" for stop in graph.stops) else set()
     found |= {name for hop in graph.hops for said in hop.taken for name in way_names(journey, said)}
     return frozenset(found | {f"exit {reason}" for reason in exit_reasons(journey, graph)})
 

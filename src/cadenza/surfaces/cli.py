@@ -17,6 +17,7 @@ from rich.prompt import Confirm
 
 from cadenza import __version__
 from cadenza.clock import SystemClock, from_micros, iso
+from cadenza.definitions.library import BLUEPRINTS
 from cadenza.definitions.schema import schemas
 from cadenza.errors import CadenzaError, DefinitionError
 from cadenza.ids import random_id
@@ -59,18 +60,30 @@ app = App(
 
 
 @app.command
-def init(folder: Path = Path(), /, *, json: Annotated[bool, Parameter(negative=())] = False) -> int:
-    """Write a small project that runs: a shop that welcomes people. Nothing is ever overwritten.
+def init(
+    folder: Path = Path(), /, *, template: str | None = None,
+    list_templates: Annotated[bool, Parameter(negative=())] = False, json: Annotated[bool, Parameter(negative=())] = False,
+) -> int:  # fmt: skip
+    """Write a small project that runs: a shop that welcomes people, or a template. Nothing is ever overwritten.
 
     Parameters
     ----------
     folder
         Where; made when missing.
+    template
+        A journey of the library, with all that it needs and tests, for example abandoned_cart.
+    list_templates
+        List the templates and write nothing.
     json
         Answer with one JSON value on standard output.
     """
     terminal = Terminal(json)
-    written = Workspace.create(folder)
+    if list_templates:
+        if json:
+            terminal.answer([{"name": b.name, "summary": b.summary} for b in BLUEPRINTS])
+        terminal.table("Templates", ("template", "what it is for"), [(b.name, b.summary) for b in BLUEPRINTS])
+        return EXIT_OK
+    written = Workspace.create(folder, template)
     if json:
         terminal.answer({"folder": str(folder), "files": [str(p) for p in written]})
     terminal.say(f"Wrote {len(written)} files to {folder}/.")

@@ -17,12 +17,16 @@ def starter_files() -> dict[str, bytes]:
 
 
 def write_starter(folder: Path) -> list[Path]:
-    """Write the starter project into ``folder`` (made if it is not there) and give the paths written.
+    """Write the starter project into ``folder`` (see ``write_project``)."""
+    return write_project(folder, starter_files())
+
+
+def write_project(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Write a project's files into ``folder`` (made if it is not there) and give the paths written.
 
     Nothing is ever overwritten: raises TerminalError, before writing anything, where one of its files or another
     project exists already.
     """
-    files = starter_files()
     if folder.exists() and not folder.is_dir():
         raise TerminalError(f"'{folder}' is not a folder.", remedy="Name a new or empty folder.")
     taken = [name for name in files if (folder / name).exists() or (folder / name).is_symlink()]

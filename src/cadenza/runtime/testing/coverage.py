@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from cadenza.definitions.expression import (
+    Agg,
+    Binary,
+    Coalesce,
+    Consented,
+    EventIs,
+    Expr,
+    Flag,
+    InJourney,
+    InSegment,
+    IsNull,
+    Lit,
+    Not,
+    Prop,
+    Trait,
+)  # fmt: skip
 from cadenza.definitions.graph import END, Graph, flatten
 from cadenza.definitions.kinds import Journey
 from cadenza.definitions.project import Location, Project
-from cadenza.definitions.step_names import step_names, way_names, written_at
+from cadenza.definitions.step_names import step_at, step_names, way_names, written_at
+from cadenza.definitions.typecheck import properties_of
 from cadenza.runtime.testing.observed import Observed
 from cadenza.runtime.testing.views import Covered, Point, place
 
@@ -74,7 +91,9 @@ def _possible(project: Project, journey: Journey) -> Iterator[tuple[Key, str, st
     for hop in graph.hops:
         for said in hop.taken:
             path, _, choice = said.partition(": ")
-            if choice != "already matched":
+            if choice != "already matched" and (
+                choice != "unknown" or not _always_known(project, step_at(journey, path))
+            ):
                 yield ("way", said), way_names(journey, said)[0], _way_path(path, choice)
         if hop.to_step == END:
             reason = hop.reason or "completed"
@@ -88,7 +107,7 @@ def _possible(project: Project, journey: Journey) -> Iterator[tuple[Key, str, st
         yield ("exit", "superseded"), "superseded", "exit.superseded"
     if _may_last(project, graph, journey):
         yield ("exit", "time_limit"), "time_limit", "exit.time_limit"
-    yield from _refusals(journey, any(r.priority >= journey.priority for r in rivals))
+    yield from _refusals(project, journey, any(r.priority >= journey.priority for r in rivals))
 
 
 def _way_path(path: str, choice: str) -> str:
@@ -97,16 +116,52 @@ def _way_path(path: str, choice: str) -> str:
     return f"{at}.{arm}" if arm.startswith("arms.") or choice in ("unknown", "otherwise") else f"{at}.arms.{choice}"
 
 
-def _refusals(journey: Journey, rivals: bool) -> Iterator[tuple[Key, str, str]]:
+def _refusals(project: Project, journey: Journey, rivals: bool) -> Iterator[tuple[Key, str, str]]:
     entry = journey.entry
     possible = [
         ("not_qualified", entry.when is not None, "entry.when"), ("suppressed", entry.unless is not None, "entry.unless"),
-        ("no_key", entry.key is not None, "entry.key"), ("re_entry", True, "entry.again"),
+        ("no_key", _may_lack(project, journey), "entry.key"), ("re_entry", True, "entry.again"),
         ("holdout", journey.holdout is not None, "holdout"), ("priority", rivals, "priority"),
     ]  # fmt: skip
     for reason, can, path in possible:
         if can:
             yield ("refusal", reason), reason, path
+
+
+def _may_lack(project: Project, journey: Journey) -> bool:
+    """Whether the entry key can be null: not if it is a property that the event's contract requires."""
+    key, event = journey.entry.key, journey.entry.on.event
+    if isinstance(key, Prop) and event is not None:
+        declared = properties_of(project, event).get(key.name)
+        return declared is None or not declared.required
+    return key is not None
+
+
+def _always_known(project: Project, branch: object) -> bool:
+    """Whether no condition of a branch can be null."""
+    return all(never_null(project, arm.when) for arm in getattr(branch, "arms", ()))
+
+
+def never_null(project: Project, tree: Expr) -> bool:
+    """Whether an expression is known for everybody. Said of what surely is: counts, memberships, consent, what is
+    coalesced with one of these; computed traits by what computes them."""
+    match tree:
+        case InSegment() | InJourney() | Consented() | EventIs() | IsNull() | Flag():
+            return True
+        case Lit(value):
+            return value is not None
+        case Agg(fn="count"):
+            return True
+        case Not(arg):
+            return never_null(project, arg)
+        case Binary(_, left, right):
+            return never_null(project, left) and never_null(project, right)
+        case Coalesce(args):
+            return any(never_null(project, arg) for arg in args)
+        case Trait(name):
+            value = project.trait(name).value
+            return value is not None and never_null(project, value)
+    return False
 
 
 def _may_last(project: Project, graph: Graph, journey: Journey) -> bool:
@@ -120,7 +175,9 @@ def _may_last(project: Project, graph: Graph, journey: Journey) -> bool:
         if step not in longest:
             longest[step] = float("inf")  # a way that comes back may last for ever
             stop = graph.stops[step]
-            stay = (put_off if stop.kind == "send" else stop.seconds) if stop.kind in _TIMED else float("inf")
+            stay = put_off if stop.kind == "send" else stop.seconds
+            if stop.kind not in _TIMED or stop.local is not None:
+                stay = float("inf")  # how long is not known beforehand
             ends = [hop for way in stop.ways.values() for hop in _hops(graph.resumes[way])]
             longest[step] = stay + max((after(graph.hops[hop].to_step) for hop in ends), default=0)
         return longest[step]
