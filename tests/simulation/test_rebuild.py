@@ -11,6 +11,7 @@ import pytest
 
 from cadenza.errors import LedgerError
 from cadenza.runtime.rebuild import rebuild
+from cadenza.runtime.tick import Ticker
 from cadenza.simulate.worlds import seeded
 from cadenza.store.duckdb_engine import DuckEngine
 from tests.simulation import stored
@@ -93,6 +94,50 @@ def test_a_lost_store_is_made_from_the_log(state: Path) -> None:
     bodies = [msgspec.json.decode(record.body) for record in WORLD.records if record.kind == "outcome"]
     reported = {body["properties"]["message_id"] for body in bodies}
     assert {m.message.message_id for m in outbox} == {m.message.message_id for m in messages} - reported
+
+
+def _interrupted(state: Path, after_ticks: int) -> None:
+    """A rebuild that is stopped after so many ticks, as by Ctrl-C; ticks are small for once."""
+    with pytest.MonkeyPatch.context() as patch:
+        run, done = Ticker.tick, []
+
+        def tick(self: Ticker, horizon: object, most: int, progress: object) -> object:
+            if len(done) == after_ticks:
+                raise KeyboardInterrupt
+            done.append(1)
+            return run(self, horizon, 7, progress)  # type: ignore[arg-type]
+
+        patch.setattr(Ticker, "tick", tick)
+        with pytest.raises(KeyboardInterrupt):
+            rebuild(state, False)
+
+
+def test_interrupted_it_goes_on_where_it_was(state: Path) -> None:
+    expected, messages = stored.observed(state, WORLD)
+    before = (state / "store.duckdb").read_bytes()
+    _interrupted(state, 3)
+    assert (state / "store.duckdb").read_bytes() == before
+    _interrupted(state, 1)
+    report = rebuild(state, False)
+    assert 7 < report.resumed_from < report.records == len(WORLD.records)
+    assert stored.observed(state, WORLD) == (expected, messages)
+    assert _files(state) == {"store.duckdb"} and not list(state.glob("*.json"))
+
+
+@pytest.mark.parametrize("how", ["other code", "another log", "damaged", "no note"])
+def test_what_cannot_be_gone_on_with_is_begun_anew(state: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    _interrupted(state, 3)
+    note = state / "store.rebuilt.json"
+    if how == "other code":
+        monkeypatch.setattr("cadenza.runtime.rebuild.code_digest", lambda: "another")
+    elif how == "another log":
+        note.write_text(note.read_text().replace("|m1", "|m2"))
+    elif how == "damaged":
+        (state / "store.rebuilt.duckdb").write_bytes(b"no store" * 2000)
+    else:
+        note.unlink()
+    report = rebuild(state, True)
+    assert report.verified and report.resumed_from == 0
 
 
 def test_without_a_log_nothing_is_touched(state: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
+import cadenza
 from cadenza.clock import SystemClock
 from cadenza.errors import LedgerError, StoreError, StoreInUse
 from cadenza.ledger.archive import Forgotten
@@ -35,7 +38,8 @@ class TableCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``verified``: every table is the same; None when the store was replaced without comparing."""
+    """``verified``: every table is the same; None when the store was replaced without comparing. ``resumed_from``: the
+    offset up to which an interrupted rebuild had come before."""
 
     records: int
     waves: int
@@ -43,6 +47,14 @@ class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[TableCheck, ...]
     deleted: tuple[Forgotten, ...] = ()
     """What retention deleted from the log: the new store knows nothing of it."""
+    resumed_from: int = 0
+
+
+class _Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store that is being built is built from, beside it in a file: the same code, the same log."""
+
+    code: str
+    log: str
 
 
 def _with_total(progress: Callable[[Progress], None], total: int) -> Callable[[Progress], None]:
@@ -62,14 +74,14 @@ def rebuild(
 ) -> RebuildReport:
     """Make the store of a project anew from its log; ``verify``: make it beside the present one and compare.
 
-    The new store is built in a file of its own and takes the old one's place only when it is whole. Raises
+    The new store is built in a file of its own and takes the old one's place only when it is whole. One that was
+    interrupted goes on where it was, if the log and Cadenza are still the same. Raises
     LedgerError when there is no log, or when retention deleted records, unless ``without_deleted``; StoreError when the
     store cannot be opened (``verify``).
     """
     if not (state_dir / "log.db").exists():
         raise LedgerError("there is no log to rebuild from.", where=str(state_dir), remedy="Name a project folder.")
     path, fresh = state_dir / "store.duckdb", state_dir / "store.rebuilt.duckdb"
-    _remove(fresh)
     files = ParquetFiles()
     log = SqliteLog.open(state_dir / "log.db", files=files)
     try:
@@ -78,16 +90,20 @@ def rebuild(
         if deleted and not (verify or without_deleted):
             raise _not_covered(deleted, state_dir)
         until = _horizon(path)
-        engine = DuckEngine.open(fresh)
-        ticker = Ticker(engine, log, _NoOutbox(), SystemClock())  # type: ignore[arg-type]
-        report = ticker.run(until, progress and _with_total(progress, log.head().offset))
-        engine.execute("CHECKPOINT")
-        checks: tuple[TableCheck, ...] = ()
-        if verify:
-            present = DuckEngine.open(path)
-            checks = compare(present, engine)
-            present.close()
-        engine.close()
+        engine = _begun(fresh, log) or _begin(fresh, log)
+        try:
+            ticker = Ticker(engine, log, _NoOutbox(), SystemClock())  # type: ignore[arg-type]
+            resumed_from = ticker.consumed()
+            ticker.run(until, progress and _with_total(progress, log.head().offset))
+            engine.execute("CHECKPOINT")
+            records, waves = engine.query("SELECT records, waves FROM clock")[0]
+            checks: tuple[TableCheck, ...] = ()
+            if verify:
+                present = DuckEngine.open(path)
+                checks = compare(present, engine)
+                present.close()
+        finally:
+            engine.close()
     finally:
         log.close()
         files.close()
@@ -95,12 +111,65 @@ def rebuild(
         _remove(fresh)
     else:
         _remove(path)
+        _note(fresh).unlink(missing_ok=True)
         fresh.rename(path)
         _catch_up(state_dir)
     return RebuildReport(
-        records=report.records, waves=report.waves, tables=checks,
-        verified=all(c.same for c in checks) if verify else None, deleted=deleted,
+        records=records, waves=waves, tables=checks,
+        verified=all(c.same for c in checks) if verify else None, deleted=deleted, resumed_from=resumed_from,
     )  # fmt: skip
+
+
+def _begin(fresh: Path, log: SqliteLog) -> DuckEngine:
+    """A new store, with a note of what it is built from."""
+    _remove(fresh)
+    engine = DuckEngine.open(fresh)
+    identity = _identity(log)
+    if identity:
+        _note(fresh).write_bytes(msgspec.json.encode(_Begun(code=code_digest(), log=identity)))
+    return engine
+
+
+def _begun(fresh: Path, log: SqliteLog) -> DuckEngine | None:
+    """The store that an interrupted rebuild left, if it can be gone on with; None otherwise."""
+    try:
+        note = msgspec.json.decode(_note(fresh).read_bytes(), type=_Begun)
+        if not fresh.exists() or note != _Begun(code=code_digest(), log=_identity(log)):
+            return None
+        engine = DuckEngine.open(fresh)
+    except StoreInUse:
+        raise
+    except (OSError, msgspec.DecodeError, StoreError):
+        return None
+    try:
+        if engine.query("SELECT consumed FROM clock")[0][0] <= log.head().offset:
+            return engine
+    except (StoreError, IndexError):
+        # It was interrupted before its first tables were whole.
+        engine.close()
+        return None
+    engine.close()
+    return None
+
+
+def _identity(log: SqliteLog) -> str:
+    """What tells this log from another: its first record that is left."""
+    first = log.read(0, 1)
+    return f"{first[0].offset}|{first[0].recorded_at}|{first[0].message_id}" if first else ""
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """SHA-256 over the code and the SQL of the installed Cadenza: other code may decide otherwise."""
+    folder, digest = Path(cadenza.__file__).parent, hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".sql")):
+        digest.update(f"{path.relative_to(folder)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _note(fresh: Path) -> Path:
+    return fresh.with_suffix(".json")
 
 
 def _not_covered(deleted: Sequence[Forgotten], state_dir: Path) -> LedgerError:
@@ -144,7 +213,7 @@ def _catch_up(state_dir: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    for name in (path, path.with_name(path.name + ".wal")):
+    for name in (path, path.with_name(path.name + ".wal"), _note(path)):
         name.unlink(missing_ok=True)
 
 

@@ -455,7 +455,7 @@ def rebuild(
     *, verify: Annotated[bool, Parameter(negative=())] = False,
     without_deleted: Annotated[bool, Parameter(negative=())] = False, on: OnProject = HERE,
 ) -> int:  # fmt: skip
-    """Make the store anew from the log and its archive.
+    """Make the store anew from the log and its archive. Interrupted, it goes on where it was when it is asked again.
 
     Parameters
     ----------
@@ -474,6 +474,8 @@ def rebuild(
 def _rebuilt(terminal: Terminal, found: RebuildReport, json: bool) -> int:
     if json:
         terminal.answer(found)
+    if found.resumed_from:
+        terminal.say(f"It went on from record {found.resumed_from:,}, where it was interrupted.")
     if found.verified is None:
         terminal.say(f"The store was made anew from {found.records:,} records in {found.waves:,} waves.", style="green")
         return EXIT_OK
