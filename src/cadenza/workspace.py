@@ -45,6 +45,7 @@ from cadenza.runtime.collect import Collector, Limits, journal_room
 from cadenza.runtime.contract_book import ContractBook, ContractSummary, ContractText, ContractView
 from cadenza.runtime.contract_book import Format as ContractFormat
 from cadenza.runtime.contract_impact import ContractPlan, refuse_breaking
+from cadenza.runtime.controls import Commanded, Controls, JourneyState, Killed
 from cadenza.runtime.deliver import Deliverer
 from cadenza.runtime.deploy import prepare
 from cadenza.runtime.doctor import Doctor, Finding, Severity
@@ -75,10 +76,10 @@ from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
 
 __all__ = [
-    "Act", "AuditReport", "Backtest", "CaseResult", "Collector", "Comparison", "ContractFormat", "ContractPlan",
+    "Act", "AuditReport", "Backtest", "CaseResult", "Collector", "Commanded", "Comparison", "ContractFormat", "ContractPlan",
     "ContractSummary", "ContractText", "ContractView", "Counted", "Covered", "Deliverer", "Deployed", "Doctor",
-    "Explanation", "Exported", "Finding", "Fixed", "ImportProgress", "ImportReport", "JourneyFigures", "JourneyPlan",
-    "JourneyVolume", "LintReport", "Loaded", "LocalServer", "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome",
+    "Explanation", "Exported", "Finding", "Fixed", "ImportProgress", "ImportReport", "JourneyFigures", "JourneyPlan", "JourneyState",
+    "JourneyVolume", "Killed", "LintReport", "Loaded", "LocalServer", "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome",
     "Plan", "Progress", "Project", "Quarantine", "QuarantineState", "Quarantined", "Readmitted", "ReasonCount",
     "RebuildReport", "Replayed", "Report", "Seen", "SegmentFigures", "ServerInfo", "Severity", "Shown", "Side",
     "Status", "SuiteResult", "Tail", "TickReport", "Trial", "Wanted", "Workspace", "announce_server", "find_server",
@@ -294,6 +295,11 @@ class Workspace:
     def contracts(self) -> ContractBook:
         """The tracking plan: list, show, draft from traffic, bring in, take out."""
         return ContractBook(self.folder, lambda: self.validate().project, lambda: self._log)
+
+    @property
+    def controls(self) -> Controls:
+        """Pause, stop and kill: for journeys that run. What it says is in force when a tick has decided it."""
+        return Controls(self._log, lambda: self._outbox, self._reading, self._last_known, self.clock)
 
     @property
     def care(self) -> Care:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cadenza.ledger.outbox import SqliteOutbox
-from cadenza.ports.ledger import Cancellation, OutboxMessage
+from cadenza.ports.ledger import Cancellation, Gate, OutboxMessage
 
 S = 1_000_000
 NOW = 1_800_000_000 * S
@@ -52,6 +52,25 @@ class OutboxConformance:
         assert outbox.counts() == {"ready": 3}
         assert outbox.get("a").message.address == "a@b.example"
         assert outbox.published_through() == 7, "it never goes back"
+
+    @pytest.mark.parametrize("reach", [{}, {"journey": "welcome"}, {"channel": "email"}])
+    def test_a_closed_gate_lets_nothing_out(self, outbox, reach):
+        outbox.publish([message("a"), message("b"), message("c", planned_at=NOW + 9 * S)], [], 1)
+        outbox.claim("w", NOW, S, 2, 0)
+        assert outbox.begin(["a"], "w", NOW) == ["a"]
+        [found] = outbox.gate([Gate(**reach, closed=True, offset=5)])
+        assert (found.in_flight, found.claimed, found.ready) == (("a",), ("b",), 1)
+        assert outbox.begin(["b"], "w", NOW) == []
+        assert outbox.claim("w", NOW + 10 * S, S, 10, 0) == []
+        outbox.gate([Gate(**reach, closed=False, offset=4)])
+        assert outbox.claim("w", NOW + 10 * S, S, 10, 0) == [], "an earlier word opens nothing"
+        outbox.gate([Gate(**reach, closed=False, offset=6)])
+        assert [c.message.message_id for c in outbox.claim("w", NOW + 10 * S, S, 10, 0)] == ["c"]
+
+    def test_a_gate_of_another_journey_or_channel_is_none(self, outbox):
+        outbox.publish([message("a")], [], 1)
+        outbox.gate([Gate(journey="other", closed=True, offset=2), Gate(channel="sms", closed=True, offset=3)])
+        self.begun(outbox, "a")
 
     def test_replayed_messages_are_kept_and_never_handed_over(self, outbox):
         outbox.publish([message("a", deliverable=False)], [], 1)

@@ -117,3 +117,14 @@ def test_an_old_outbox_goes_on_and_its_messages_are_not_called_damaged(tmp_path:
         assert outbox.damaged(10) == []
         outbox._connection.execute("UPDATE message SET address = 'eve@shop.example'")
         assert outbox.damaged(10) == ["new"]
+
+
+def test_an_outbox_of_version_2_gets_its_gate(tmp_path: Path) -> None:
+    fresh, path = tmp_path / "new.db", tmp_path / "outbox.db"
+    for made in (fresh, path):
+        SqliteOutbox.open(made).close()
+    raw = sqlite3.connect(path)
+    raw.executescript("DROP TABLE gate; PRAGMA user_version = 2")
+    raw.close()
+    SqliteOutbox.open(path).close()
+    assert described(path) == described(fresh)

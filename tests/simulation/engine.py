@@ -9,7 +9,7 @@ from typing import Any
 
 from cadenza.clock import VirtualClock, iso
 from cadenza.definitions.project import Project
-from cadenza.ports.ledger import Cancellation, Head, OutboxMessage, Record
+from cadenza.ports.ledger import Cancellation, Gate, Head, OutboxMessage, Record, Stopped
 from cadenza.runtime.tick import Ticker
 from cadenza.store.duckdb_engine import DuckEngine
 
@@ -38,6 +38,7 @@ class HeldOutbox:
         self.messages: dict[str, OutboxMessage] = {}
         self.cancellations: dict[str, str] = {}
         self.through = 0
+        self.gates: dict[tuple[str | None, str | None], bool] = {}
 
     def publish(self, messages: Sequence[OutboxMessage], cancellations: Sequence[Cancellation], through: int) -> None:
         for message in messages:
@@ -45,6 +46,11 @@ class HeldOutbox:
         for cancellation in cancellations:
             self.cancellations.setdefault(cancellation.message_id, cancellation.reason)
         self.through = through
+
+    def gate(self, gates: Sequence[Gate]) -> list[Stopped]:
+        """What kill switches say is kept, too."""
+        self.gates = {(g.journey, g.channel): g.closed for g in gates}
+        return []
 
 
 def run_engine(

@@ -21,7 +21,7 @@ import msgspec
 import cadenza
 from cadenza.sql.step import Script
 from cadenza.stages import effects
-from cadenza.stages.journeys import entering, walking
+from cadenza.stages.journeys import control, entering, walking
 
 SOURCE = Path(cadenza.__file__).parent
 
@@ -131,6 +131,15 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
         Slip("definitions/graph.py:_Flattening._came_true", "return Decide(with_flags(step.any[i], dict(flags)), here, rest, rest)",
              "last = with_flags(step.any[-1], dict(flags)); return Decide(last, rest, here, here)"),
     ),
+    "frozen_clocks_run": (
+        Slip("stages/journeys/control.sql", "THEN p.wake_at + (getvariable('horizon') - p.since) ELSE", "THEN greatest(p.wake_at, getvariable('horizon')) ELSE"),
+    ),
+    "pause_lets_in": (Slip("stages/journeys/control.sql", "IS DISTINCT FROM 'no_key'", "= 'nothing'"),),
+    "pause_lets_go_on": (Slip("stages/journeys/control.sql", "p.eid = w_go.eid AND p.since IS NOT NULL", "FALSE"),),
+    "kill_spares_transactional": (
+        Slip("stages/governance.sql", "WHERE (k.journey IS NULL", "WHERE w_gate.message_class = 'marketing' AND (k.journey IS NULL"),
+    ),
+    "stop_withdraws_nothing": (Slip("stages/journeys/control.sql", "SEMI JOIN w_stopped AS w ON w.eid = m.eid", "SEMI JOIN w_stopped AS w ON FALSE"),),
 }  # fmt: skip
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
 
@@ -151,6 +160,8 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "past_date_goes_on": (3014, "local_waits"),
     "time_alone_is_not_looked_at": (2013, "waits"), "all_must_hold_together": (2018, "waits"),
     "the_last_true_condition_wins": (2015, "waits"),
+    "frozen_clocks_run": (2111, "control"), "pause_lets_in": (2001, "control"), "pause_lets_go_on": (2140, "control"),
+    "kill_spares_transactional": (2256, "control"), "stop_withdraws_nothing": (2101, "control"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
 the world has, if any."""
@@ -169,7 +180,7 @@ def planted(slips: tuple[Slip, ...]) -> Iterator[None]:
 
 def _forget() -> None:
     """Steps that are made once for all programs are made again."""
-    for stage in (entering, walking, effects):
+    for stage in (control, entering, walking, effects):
         for made in vars(stage).values():
             if isinstance(made, _lru_cache_wrapper):
                 made.cache_clear()

@@ -95,6 +95,16 @@ FAULTS: tuple[Fault, ...] = (
           wrong="a wait for all forgets what came true at earlier items", shows_in=("transitions",), addition="waits"),
     Fault(name="the_last_true_condition_wins", rule="10.4: the first TRUE one in order gives the way on", room="definitions/graph.py",
           wrong="the last one in order gives it", shows_in=("transitions",), addition="waits"),
+    Fault(name="frozen_clocks_run", rule="C1 pause, freeze: shifted by the length of the pause", room="stages/journeys/control",
+          wrong="wake_at is not shifted", shows_in=("transitions", "enrollments")),
+    Fault(name="pause_lets_in", rule="C1 pause: candidates are refused", room="stages/journeys/control", wrong="they enter",
+          shows_in=("enrollments", "refusals")),
+    Fault(name="pause_lets_go_on", rule="C1 pause: nobody inside moves", room="runtime/wave.py", wrong="who is matched goes on",
+          shows_in=("transitions",)),
+    Fault(name="kill_spares_transactional", rule="11 killed, before every other rule", room="stages/governance",
+          wrong="only marketing is dropped", shows_in=("decisions",)),
+    Fault(name="stop_withdraws_nothing", rule="C2 stop: messages not handed over are cancelled", room="stages/journeys/control",
+          wrong="they stay", shows_in=("cancellations",)),
 )  # fmt: skip
 SEEDS = range(200, 240)
 """Worlds in which every fault should show at least once; the worlds of the agreement test are others."""

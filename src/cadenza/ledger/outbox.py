@@ -21,9 +21,9 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from cadenza.ledger.database import open_database, sqlite_errors, transaction
-from cadenza.ports.ledger import Cancellation, Claimed, Ending, OutboxMessage
+from cadenza.ports.ledger import Cancellation, Claimed, Ending, Gate, OutboxMessage, Stopped
 
-VERSION = 2
+VERSION = 3
 _APPLICATION = 0x43444F42  # "CDOB"
 
 State = Literal["ready", "claimed", "in_flight", "sent", "failed", "ambiguous", "cancelled", "replayed"]
@@ -45,8 +45,12 @@ CREATE INDEX message_by_time ON message (planned_at);
 CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), through INTEGER NOT NULL);
 INSERT INTO progress VALUES (1, 0);
 """
-_MIGRATIONS = ("ALTER TABLE message ADD COLUMN sum INTEGER;",)
-"""From each version to the next; version 1 had no checksums (messages of then have none and are not checked)."""
+_GATE = "CREATE TABLE IF NOT EXISTS gate (journey TEXT NOT NULL, channel TEXT NOT NULL, closed INTEGER NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (journey, channel)) WITHOUT ROWID;"
+"""Kill switches; an empty journey or channel is every one."""
+_OPEN = "NOT EXISTS (SELECT 1 FROM gate WHERE closed AND gate.journey IN ('', message.journey) AND gate.channel IN ('', message.channel))"
+_MIGRATIONS = ("ALTER TABLE message ADD COLUMN sum INTEGER;", _GATE)
+"""From each version to the next; version 1 had no checksums (messages of then have none and are not checked), version 2
+no kill switches."""
 
 STATES = frozenset(get_args(State))
 DAMAGED = "damaged: what is kept of it is not what was published"
@@ -83,7 +87,7 @@ class SqliteOutbox:
     @classmethod
     def open(cls, path: Path) -> SqliteOutbox:
         """Open or create the outbox. Raises LedgerError."""
-        return cls(path, open_database(path, _APPLICATION, VERSION, _SCHEMA, _MIGRATIONS))
+        return cls(path, open_database(path, _APPLICATION, VERSION, _SCHEMA + _GATE, _MIGRATIONS))
 
     # --- from the tick --------------------------------------------------------------------------
 
@@ -107,6 +111,17 @@ class SqliteOutbox:
         with self._reading() as connection:
             return connection.execute("SELECT through FROM progress").fetchone()[0]
 
+    def gate(self, gates: Sequence[Gate]) -> list[Stopped]:
+        """See the port."""
+        upsert = (
+            "INSERT INTO gate VALUES (?, ?, ?, ?) ON CONFLICT (journey, channel) DO UPDATE SET"
+            " closed = excluded.closed, offset = excluded.offset WHERE excluded.offset > gate.offset"
+        )
+        with self._writing() as connection:
+            words = [(g.journey or "", g.channel or "", g.closed, g.offset) for g in gates]
+            connection.executemany(upsert, words)
+            return [_found(connection, gate) for gate in gates]
+
     # --- delivery -------------------------------------------------------------------------------
 
     def claim(
@@ -117,7 +132,7 @@ class SqliteOutbox:
         marks = ", ".join("?" * len(exclude))
         select = (
             f"SELECT {', '.join(_FIELDS)}, sum, attempts FROM message WHERE state = 'ready' AND not_before <= ?"
-            f" AND destination NOT IN ({marks})"
+            f" AND destination NOT IN ({marks}) AND {_OPEN}"
             " ORDER BY message_class = 'marketing', not_before, planned_at, message_id LIMIT ?"
         )
         update = "UPDATE message SET state = 'claimed', worker = ?, lease_until = ?, claim_head = ?, changed_at = ? WHERE message_id = ?"
@@ -140,7 +155,7 @@ class SqliteOutbox:
         update = (
             "UPDATE message SET state = 'in_flight', attempts = attempts + 1, changed_at = ? WHERE message_id = ? AND worker = ?"
             " AND state = 'claimed' AND lease_until > ? AND cancel_reason IS NULL"
-            " AND claim_head <= (SELECT through FROM progress)"
+            f" AND claim_head <= (SELECT through FROM progress) AND {_OPEN}"
         )
         begun: list[str] = []
         with self._writing() as connection:
@@ -281,6 +296,17 @@ class SqliteOutbox:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock, sqlite_errors(self._path):
             yield self._connection
+
+
+def _found(connection: sqlite3.Connection, gate: Gate) -> Stopped:
+    """What is on its way out in the reach of a gate."""
+    rows = connection.execute(
+        "SELECT message_id, state FROM message WHERE state IN ('ready', 'claimed', 'in_flight')"
+        " AND coalesce(?1, journey) = journey AND coalesce(?2, channel) = channel ORDER BY message_id",
+        (gate.journey, gate.channel),
+    ).fetchall()
+    named = {state: tuple(m for m, s in rows if s == state) for state in ("in_flight", "claimed")}
+    return Stopped(**named, ready=sum(state == "ready" for _, state in rows))
 
 
 def _new_row(message: OutboxMessage) -> tuple[Any, ...]:

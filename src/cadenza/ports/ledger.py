@@ -135,6 +135,25 @@ class Cancellation(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """The last word of a kill switch: over a journey, a channel, or (neither) everything. ``offset``: its record of
+    the log; an earlier word is ignored."""
+
+    journey: str | None = None
+    channel: str | None = None
+    closed: bool
+    offset: int
+
+
+class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gate that closes finds: ids of messages whose call had begun (the provider may have them), of those
+    that were claimed, and how many were queued. Of the last two nothing is handed over any more."""
+
+    in_flight: tuple[str, ...]
+    claimed: tuple[str, ...]
+    ready: int
+
+
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A message leased by one worker, with its attempt number (1 is the first)."""
 
@@ -164,6 +183,11 @@ class Outbox(Protocol):
         ...
 
     def published_through(self) -> int: ...
+
+    def gate(self, gates: Sequence[Gate]) -> list[Stopped]:
+        """Open or close the way out, durably: where a gate is closed, no ``claim`` and no ``begin`` succeeds after
+        this returns. What each of them finds in its reach."""
+        ...
 
     def claim(
         self, worker: str, now: int, lease_us: int, limit: int, head: int, exclude: Collection[str] = ()

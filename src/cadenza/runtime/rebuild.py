@@ -16,7 +16,7 @@ from cadenza.ledger.archive import Forgotten
 from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import SqliteOutbox
 from cadenza.ports.engine import Engine
-from cadenza.ports.ledger import Cancellation, OutboxMessage
+from cadenza.ports.ledger import Cancellation, Gate, OutboxMessage, Stopped
 from cadenza.runtime.tick import Progress, Ticker
 from cadenza.sql.tables import TABLES
 from cadenza.store.duckdb_engine import DuckEngine
@@ -67,6 +67,9 @@ class _NoOutbox:
     def publish(
         self, messages: Sequence[OutboxMessage], cancellations: Sequence[Cancellation], through: int
     ) -> None: ...
+
+    def gate(self, gates: Sequence[Gate]) -> list[Stopped]:
+        return []
 
 
 def rebuild(

@@ -17,6 +17,7 @@ from cadenza.clock import Clock, from_micros, to_micros
 from cadenza.faults import fault
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Cancellation, Log, Outbox, OutboxMessage, Record
+from cadenza.runtime import command
 from cadenza.runtime.deploy import FAR_FUTURE, deploy, load, prepare, run
 from cadenza.runtime.wave import Wave
 from cadenza.sql.program import Program
@@ -71,6 +72,7 @@ class Ticker:
         self._engine, self._log, self._outbox, self._clock = engine, log, outbox, clock
         prepare(engine)
         self._program = load(engine)
+        self._controls, self._withdrew = command.load(engine), False
         row = engine.query("SELECT consumed, horizon, live_from, records, waves FROM clock")[0]
         self._consumed, self._horizon, self._live_from, self._records, self._waves = row
         self._carried = engine.query("SELECT count(*) FROM pending")[0][0]
@@ -79,6 +81,7 @@ class Ticker:
         self._wave: Wave | None = None
         self._next_timer: datetime | None = None
         self._timer_known = False
+        self._gates = bool(self._controls.kills)
         # After a start: whatever may not have reached the outbox; what it knows it ignores.
         self._hand_over(effects.publication(started=True))
 
@@ -119,16 +122,18 @@ class Ticker:
              progress: Callable[[Progress], None] | None = None, max_waves: int = MAX_WAVES) -> TickReport:  # fmt: skip
         """One tick. ``horizon``: handle timers up to here once the log is consumed; None: the last record."""
         records = self._log.read(self._consumed, max_records)
-        batch, command = _until_command(records)
-        behind = len(records) == max_records and command is None
-        reach = self._reach(batch, command, behind, horizon)
+        batch, order = _until_command(records)
+        behind = len(records) == max_records and order is None
+        reach = self._reach(batch, order, behind, horizon)
         waves_before = self._waves
         with self._engine.transaction():
             self._work(batch, reach, progress, max_waves)
+            if self._controls.taken_up:
+                self._controls = command.load(self._engine)
             # A command waits for everything before it: records of busy lanes, and timers beyond the bound on waves.
             # Before the first deployment nothing can be decided, so nothing is waited for.
             clear = (not self._carried and not self._unfinished) or self._program is None
-            obeyed = [command] if command is not None and clear else []
+            obeyed = [order] if order is not None and clear else []
             for record in obeyed:
                 self._obey(record)
             consumed = [*batch, *obeyed]
@@ -147,14 +152,14 @@ class Ticker:
         return TickReport(
             ticks=1, records=len(consumed), waves=self._waves - waves_before, messages=messages, carried=self._carried,
             consumed=self._consumed, horizon=self._horizon,
-            more=behind or self._carried > 0 or self._unfinished or command is not None,
+            more=behind or self._carried > 0 or self._unfinished or order is not None,
         )  # fmt: skip
 
-    def _reach(self, batch: list[Record], command: Record | None, behind: bool, horizon: datetime | None) -> datetime:
+    def _reach(self, batch: list[Record], order: Record | None, behind: bool, horizon: datetime | None) -> datetime:
         """Timers may be handled up to here: nothing recorded earlier can still come."""
         last = from_micros(batch[-1].recorded_at) if batch else self._horizon
-        if command is not None:
-            return from_micros(command.recorded_at)
+        if order is not None:
+            return from_micros(order.recorded_at)
         if behind or horizon is None:
             return max(last, self._horizon)
         return max(last, horizon, self._horizon)
@@ -261,7 +266,9 @@ class Ticker:
     def _run_waves(self, queued: int, left: Left, reach: datetime, progress, max_waves: int) -> tuple[int, Left]:
         assert self._program is not None
         live = self._live_from < reach
-        self._wave = wave = Wave(self._engine, self._program, live=live, outcomes=queued > 0 and self._outcomes)
+        self._wave = wave = Wave(
+            self._engine, self._program, self._controls, live=live, outcomes=queued > 0 and self._outcomes
+        )
         done = 0
         while done < max_waves:
             fault("tick.mid_wave")
@@ -301,16 +308,28 @@ class Ticker:
             self._carried = self._engine.query("SELECT count(*) FROM pending")[0][0]
             self._timer_known = False
             return
-        command = msgspec.json.decode(record.body).get("command")
-        if command == "replay":
+        said = msgspec.json.decode(record.body, type=command.CommandBody)
+        if said.command == "replay":
             self._live_from = datetime.fromisoformat(FAR_FUTURE)
-        elif command == "live":
+        elif said.command == "live":
             self._live_from = at
+        elif said.command in command.COMMANDS:
+            self._waves += 1
+            self._engine.execute(f"SET VARIABLE horizon = TIMESTAMP '{at}'; SET VARIABLE wave = {self._waves}::BIGINT")
+            self._controls = command.obey(self._engine, self._controls, record.offset, said)
+            self._withdrew, self._gates, self._timer_known = True, True, False
 
     # --- the way out -------------------------------------------------------------------------------
 
     def _publish(self, after_wave: int) -> int:
         """Hand the tick's deliverable messages and cancellations to the outbox."""
+        if self._gates:
+            self._outbox.gate(command.gates(self._engine))
+            self._gates = False
+        withdrew, self._withdrew = self._withdrew, False
+        if withdrew:
+            self._engine.execute(f"SET VARIABLE published = {after_wave}::BIGINT")
+            return self._hand_over(effects.publication(started=False))
         if self._waves > after_wave and self._live_from < self._horizon and self._wave is not None:
             self._engine.execute(f"SET VARIABLE published = {after_wave}::BIGINT")
             return self._hand_over(effects.publication(started=False), self._wave.sent, self._wave.cancelled)

@@ -42,9 +42,12 @@ class _Reach(msgspec.Struct, frozen=True, kw_only=True):
 class Wave:
     """Runs waves of one tick."""
 
-    def __init__(self, engine: Engine, program: Program, *, live: bool, outcomes: bool) -> None:
+    def __init__(
+        self, engine: Engine, program: Program, controls: journeys.Controls, *, live: bool, outcomes: bool
+    ) -> None:
         """``live``: messages of now are delivered; ``outcomes``: delivery's reports are among the records."""
         self._engine, self._program, self._live, self._outcomes = engine, program, live, outcomes
+        self._controls = controls
         self._nothing_live = False
         self._windowed = journeys.windowed_journeys(program)
         self.sent = self.cancelled = False
@@ -198,6 +201,8 @@ class Wave:
             return False
         run(engine, journeys.ends(bool(starts), bool(frontier)))
         run(engine, journeys.goers(program, frontier, bool(starts), reach.names))
+        if frontier:
+            run(engine, journeys.hold_back(self._controls.standing(program, frontier), self._controls.taken_up))
         ways = engine.query(journeys.ways())
         ended, moved = any(way is None for _, _, way in ways), frozenset(w for w in ways if w[2] is not None)
         if ended and self._live:
@@ -225,7 +230,7 @@ class Wave:
             run(engine, [journeys.count_unqualified()])
         if not others:
             return frozenset()
-        run(engine, journeys.judge())
+        run(engine, journeys.judge(self._controls.refusing(self._program, reach.candidates)))
         rows = engine.query("SELECT DISTINCT verdict, jid FROM w_entry")
         held = any(self._program.versions[jid].journey.holdout for _, jid in rows)
         run(engine, journeys.record_entries(frozenset(verdict for verdict, _ in rows), held))
@@ -245,7 +250,8 @@ class Wave:
         asked = governance.suppress_journeys(program.project.policy)
         live_columns = profiles.journey_columns(program, asked, "l") if asked else []
         columns = tuple(f"j_{name}" for name in sorted(asked & shape.journeys))
-        run(engine, governance.verdicts(program, sends, reach.names, live_columns, columns))
+        kills = tuple((kill.journey, kill.channel) for kill in self._controls.dropping())
+        run(engine, governance.verdicts(program, sends, reach.names, live_columns, columns, kills))
         run(engine, effects.messages(program, sends))
         wide = journeys.widened_sends(program, sends, reach.frontier, reach.candidates)
         run(engine, journeys.after_sends(program, wide, reach.names))

@@ -35,8 +35,9 @@ class Contact(Passages):
             if isinstance(step, Send) and e.due(now):
                 template = self.project.template(step.template)
                 verdict = verdicts.judge(
-                    self.project, person, e, template, view, lambda: self._arm(person, self.project.policy.holdout, now)
-                )
+                    self.project, person, e, template, view, lambda: self._arm(person, self.project.policy.holdout, now),
+                    killed=self._killed(e.journey.name, template.channel),
+                )  # fmt: skip
                 if verdict is None:
                     left.append((-e.journey.priority, verdicts.deadline(self.project, e), e.eid, e, template))
                 else:
@@ -60,7 +61,7 @@ class Contact(Passages):
         if verdict == verdicts.SEND:
             template = self.project.template(step.template)
             message = Message(
-                message_id=message_id(e.eid, e.step), eid=e.eid, template=template.name, channel=template.channel,
+                message_id=message_id(e.eid, e.step), eid=e.eid, journey=e.journey.name, template=template.name, channel=template.channel,
                 marketing=template.message_class == "marketing", planned_at=now, deliverable=self.deliverable,
                 address=verdicts.address_of(self.project, template, view) or "",
             )  # fmt: skip

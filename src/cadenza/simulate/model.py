@@ -54,8 +54,10 @@ class Model(Contact):
         now = from_micros(record.recorded_at)
         self.run_timers(now)
         body = read_json(record.body)
-        if record.kind == "command":
+        if record.kind == "command" and body["command"] in ("live", "replay"):
             self.deliverable = body["command"] == "live"
+        elif record.kind == "command":
+            self._obey(body, now)
         elif record.kind == "deploy":
             if msgspec.convert(msgspec.json.decode(record.body)["project"], Project) != self.project:
                 raise ModelError("The reference model runs one project only.", where=f"record {record.offset}")

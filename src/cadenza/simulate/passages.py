@@ -20,6 +20,7 @@ from cadenza.definitions.kinds import (
     WaitFor,
 )  # fmt: skip
 from cadenza.ids import bucket, enrollment_id
+from cadenza.simulate.controlled import Controlled
 from cadenza.simulate.evaluate import (
     View,
     changes_at,
@@ -29,10 +30,9 @@ from cadenza.simulate.evaluate import (
 )  # fmt: skip
 from cadenza.simulate.local_time import dated, rests_until
 from cadenza.simulate.person import END, START, Enrollment, Person
-from cadenza.simulate.state import State
 
 
-class Passages(State):
+class Passages(Controlled):
     """10 of the specification."""
 
     def _journeys(self, person: Person, view: View, changes: set[tuple[str, str]]) -> None:
@@ -87,6 +87,8 @@ class Passages(State):
         self, person: Person, journey: Journey, key: str, view: View, overdue: set[int]
     ) -> tuple[str, str] | None:
         entry = journey.entry
+        if journey.name in self.paused:
+            return "paused", self.paused[journey.name]
         if entry.unless is not None and evaluate(entry.unless, view) is not False:
             return "suppressed", "unless"
         running = [e for e in person.live() if e.eid not in overdue]
@@ -124,6 +126,8 @@ class Passages(State):
         step, follows = self.steps[e.journey.name][e.step]
         due, cause, reason = e.due(view.now), None, "completed"
         match step:
+            case Wait(local=LocalWait(until_date=str())) if e.still is not None:
+                return
             case Wait(local=LocalWait(until_date=str()) as local):
                 cause, until = dated(local, self.project.policy, view)
                 e.wake_at = min(until, e.limit_at)
@@ -133,13 +137,20 @@ class Passages(State):
                 cause = "timer"
             case Update() if due:
                 cause = "updated"
-            case WaitFor(as_=flag):
+            case WaitFor():
                 way = self._awaited(e, step, view)
                 cause = "matched" if way is not None else "timeout" if due else None
-                if cause and flag:
-                    e.flags[flag] = way is not None
-                if cause:
+                if cause and e.still is None and e.held is None:
                     follows = self._inside(e, way or "timeout", follows)
+        if e.still is not None:
+            e.held = e.held or (cause and (cause, follows, reason))
+            return
+        if e.held is not None:
+            (cause, follows, reason), e.held = e.held, None
+            if isinstance(step, WaitFor):
+                follows = self._inside(e, self._awaited(e, step, view) or f"any[{len(step.any) - 1}].steps", follows)
+        if cause and isinstance(step, WaitFor) and step.as_:
+            e.flags[step.as_] = cause == "matched"
         if cause:
             self._go(person, e, view, cause, follows, reason)
 

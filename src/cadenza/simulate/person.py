@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from cadenza.clock import EPOCH
 from cadenza.definitions.kinds import Branch, Identifier, Journey, Split, Step, WaitFor
 from cadenza.definitions.project import Project
 from cadenza.simulate.evaluate import Event, json_text
@@ -36,6 +37,12 @@ class Enrollment(msgspec.Struct, kw_only=True, eq=False):
     flags: dict[str, bool] = {}
     seen: set[int] = set()
     """At a wait_for with ``all``: which of its conditions have been TRUE since arrival."""
+    still: tuple[str, datetime] | None = None
+    """While its journey pauses: how (freeze or run) and since when."""
+    clocks: tuple[datetime | None, datetime] = (None, EPOCH)
+    """``wake_at`` and ``limit_at`` as they were when the pause began."""
+    held: tuple[str, str, str] | None = None
+    """The way on that a pause held back: cause, path that follows, reason where that is the end."""
 
     def due(self, now: datetime) -> bool:
         return self.wake_at is not None and self.wake_at <= now
@@ -46,6 +53,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     message_id: str
     eid: int
+    journey: str
     template: str
     channel: str
     marketing: bool

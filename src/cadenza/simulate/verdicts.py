@@ -39,11 +39,13 @@ def address_of(project: Project, template: Template, view: View) -> str | None:
 
 def judge(
     project: Project, person: Person, enrollment: Enrollment, template: Template, view: View,
-    arm: Callable[[], str | None],
+    arm: Callable[[], str | None], killed: bool = False,
 ) -> Verdict | None:  # fmt: skip
     """The verdict of every rule before the caps; None: only the caps are left. ``arm`` is the person's in the
-    global holdout."""
+    global holdout; ``killed``: a kill switch covers the message."""
     policy, marketing = project.policy, template.message_class == "marketing"
+    if killed:
+        return Verdict("drop", "killed")
     if not address_of(project, template, view):
         return Verdict("drop", "unreachable")
     if any(c == template.channel and (marketing or r in ALWAYS) for c, r in person.suppressions):

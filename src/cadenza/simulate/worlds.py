@@ -159,7 +159,8 @@ class _Log:
         body: dict[str, Any] = self._who() | {"occurred_at": self._occurred(), "context": {}}
         for added, percent in self._added:
             if chance(c, percent):
-                return "call", body | added(c, self._project, self._at)
+                said = added(c, self._project, self._at)
+                return ("command", said) if "command" in said else ("call", body | said)
         if roll < 60:
             name = pick(c, [*EVENTS, "Order Completed", "Order Completed", "Product Viewed", "Ping"])
             return "call", body | {"type": "track", "event": name, "properties": self._properties(name)}

@@ -82,9 +82,14 @@ TABLES: tuple[Table, ...] = (
     _table("enrollment", "journeys", "a passage of a person (and entry key) through a journey", "eid",
            "eid BIGINT, pid BIGINT, origin_pid BIGINT, jid INTEGER, key VARCHAR, entered_at TIMESTAMP, "
            "entry_offset BIGINT, limit_at TIMESTAMP, step INTEGER, wake_at TIMESTAMP, due_since TIMESTAMP",
-           updated=("step", "wake_at", "due_since")),
+           updated=("step", "wake_at", "due_since", "limit_at")),
     _table("enrollment_end", "journeys", "the one end of an enrollment", "eid",
            "eid BIGINT, pid BIGINT, jid INTEGER, ts TIMESTAMP, reason VARCHAR"),
+    _table("control", "journeys", "a command that pauses, stops or kills, or ends that", "offset_",
+           "offset_ BIGINT, ts TIMESTAMP, command VARCHAR, journey VARCHAR, channel VARCHAR, mode VARCHAR"),
+    _table("paused", "journeys", "an enrollment that stands still, or was held back and is to be taken up", "eid",
+           "eid BIGINT, since TIMESTAMP, wake_at TIMESTAMP, limit_at TIMESTAMP, way VARCHAR",
+           retention="state", updated=("since", "way")),
     _table("transition", "journeys", "one move of an enrollment between resting steps", "eid ts from_step to_step",
            "eid BIGINT, pid BIGINT, jid INTEGER, ts TIMESTAMP, cause VARCHAR, from_step INTEGER, to_step INTEGER, "
            "hop INTEGER, offset_ BIGINT"),

@@ -30,11 +30,11 @@ def suppress_journeys(policy: Policy) -> frozenset[str]:
 
 
 def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: list[exp.Expr],
-             columns: tuple[str, ...]) -> list[Step]:  # fmt: skip
+             columns: tuple[str, ...], kills: tuple[tuple[str | None, str | None], ...] = ()) -> list[Step]:  # fmt: skip
     """Gate, quiet hours, caps, and the verdict of each candidate.
 
     ``sends``: the (jid, step) of the candidates; ``journeys``: columns of ``w_live_after`` (empty: the policy does
-    not ask); ``columns``: the columns of ``w_ctx`` that say which journeys a person is in.
+    not ask); ``columns``: the columns of ``w_ctx`` that say which journeys a person is in. ``kills``: (journey, channel) that kill switches cover, None for all.
     """
     policy, templates = program.project.policy, frozenset(_templates(program, sends))
     steps = (
@@ -43,6 +43,8 @@ def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: l
     after = columns if journeys else ()
     key = ("governance.gate", templates, events, after)
     steps.append(program.cached(key, lambda: _gate(program, templates, events, after)))
+    if kills:
+        steps.append(_killed(kills))
     return [*steps, *program.cached("governance.counted", lambda: _counted(policy))]
 
 
@@ -56,6 +58,17 @@ def _counted(policy: Policy) -> list[Step]:
     steps += _caps(policy)
     holdout = text(policy.holdout.name if policy.holdout else None)
     return [*steps, _SCRIPT.step("decision", holdout=holdout)]
+
+
+def _killed(kills: tuple[tuple[str | None, str | None], ...]) -> Step:
+    unnamed = sql("CAST(NULL AS VARCHAR)")
+    rows = [
+        exp.Tuple(expressions=[
+            *(text(name) if name else unnamed.copy() for name in (journey, channel)), text(journey or channel or "all"),
+        ])
+        for journey, channel in kills
+    ]  # fmt: skip
+    return _SCRIPT.step("killed", kills=rows)
 
 
 def _templates(program: Program, sends: Sends) -> list[str]:

@@ -42,6 +42,11 @@ JOIN (SELECT d.eid, :address AS address_, :suppressed AS suppressed_, :policy AS
   FROM w_due AS d JOIN t_send AS s ON s.jid = d.jid AND s.step = d.step JOIN slot_row AS c ON c.pid = d.pid) AS c ON c.eid = d.eid
 LEFT JOIN (SELECT a.pid, min_by(a.arm, (a.ts, a.origin_pid)) AS arm FROM assignment AS a SEMI JOIN w_due AS e ON e.pid = a.pid WHERE a.holdout = :holdout GROUP BY a.pid) AS h ON h.pid = d.pid;
 
+-- name: killed
+-- What a kill switch covers is not sent.
+UPDATE w_gate SET reason = 'killed', policy = k.covers FROM (VALUES :kills) AS k(journey, channel, covers)
+WHERE (k.journey IS NULL OR k.journey = w_gate.journey) AND (k.channel IS NULL OR k.channel = w_gate.channel);
+
 -- name: holdout_assignment
 -- The global holdout's first assignment of a unit.
 INSERT INTO assignment
@@ -103,7 +108,7 @@ FROM (
 INSERT INTO decision
 SELECT d.eid, d.pid, d.jid, d.step, d.now, d.verdict,
   CASE d.verdict WHEN 'drop' THEN d.blocked WHEN 'defer' THEN CASE WHEN d.quiet_until IS NOT NULL THEN 'quiet_hours' ELSE 'cap' END END,
-  CASE WHEN d.verdict = 'send' THEN NULL WHEN d.blocked = 'policy' THEN d.policy WHEN d.blocked = 'suppressed' THEN d.suppressed
+  CASE WHEN d.verdict = 'send' THEN NULL WHEN d.blocked = 'policy' OR d.blocked = 'killed' THEN d.policy WHEN d.blocked = 'suppressed' THEN d.suppressed
     WHEN d.blocked = 'no_consent' THEN d.purpose || '/' || d.channel WHEN d.blocked = 'cap' OR (d.verdict = 'defer' AND d.quiet_until IS NULL) THEN d.cap_rule
     WHEN d.blocked = 'holdout' THEN :holdout WHEN d.blocked = 'no_time_zone' OR d.quiet_until IS NOT NULL THEN d.zone END,
   CASE WHEN d.verdict = 'defer' THEN d.until END,

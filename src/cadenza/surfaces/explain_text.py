@@ -132,7 +132,8 @@ def _passage(p: PassageView) -> RenderableType:
         by = f" by '{p.ended_by}'" if p.ended_by else ""
         lines.append(_line(f"{_at(p.ended_at)}  ended: {(p.reason or '').replace('_', ' ')}{by}", 4))
     else:
-        lines.append(_line(f"rests at: {p.position}; wakes {_at(p.wakes_at)}", 4))
+        still = f"; paused since {_at(p.paused_since)}" if p.paused_since else ""
+        lines.append(_line(f"rests at: {p.position}; wakes {_at(p.wakes_at)}{still}", 4))
     return Group(*lines, Text())
 
 

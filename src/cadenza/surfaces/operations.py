@@ -10,6 +10,7 @@ import msgspec
 from cadenza.definitions.schema import schemas
 from cadenza.errors import CadenzaError, near_miss
 from cadenza.surfaces.contract_operations import CONTRACT_OPERATIONS
+from cadenza.surfaces.control_operations import CONTROL_OPERATIONS
 from cadenza.surfaces.encoding import plain
 from cadenza.surfaces.operation import Operation, Parameter, limit_of
 from cadenza.surfaces.quarantine_operations import QUARANTINE_OPERATIONS
@@ -152,6 +153,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/api/audit", name="audit", answer=AuditReport, run=lambda workspace, _: workspace.audit.run(),
         summary="Every message that was sent, checked against the log by code that shares nothing with what decided",
     ),
+    *CONTROL_OPERATIONS,
     *QUARANTINE_OPERATIONS,
     *CONTRACT_OPERATIONS,
     Operation(

@@ -68,7 +68,7 @@ class _Story:
         self._deliveries = rows("deliveries", 0)
 
     def passage(self, row: tuple[Any, ...]) -> PassageView:
-        eid, name, version, text, key, entered, offset, at_step, wake_at, path, ended, reason, record, by = row
+        eid, name, version, text, key, entered, offset, at_step, wake_at, path, ended, reason, record, by, still = row
         journey = _definition(text)
         lives = ended is None and at_step != -1
         return PassageView(
@@ -77,7 +77,7 @@ class _Story:
             moves=tuple(self._move(journey, move) for move in self._moves.get((eid,), ())),
             messages=tuple(self._message(journey, arrival) for arrival in self._arrivals.get((eid,), ())),
             position=position(journey, path, None) if lives else None, wakes_at=wake_at if lives else None,
-            ended_at=ended, ended_by=by, reason=reason,
+            ended_at=ended, ended_by=by, reason=reason, paused_since=still if lives else None,
         )  # fmt: skip
 
     def _move(self, journey: Journey | None, row: tuple[Any, ...]) -> MoveView:

@@ -2,14 +2,15 @@
 
 -- name: passages
 -- Enrollments of the person.
-SELECT e.eid, v.journey, v.version, v.definition, e.key, e.entered_at, e.entry_offset, e.step, e.wake_at, s.path, x.ts, x.reason,
-       t.name, b.name
+SELECT e.eid, v.journey, v.version, v.definition, e.key, e.entered_at, e.entry_offset, e.step, coalesce(p.wake_at, e.wake_at), s.path, x.ts, x.reason,
+       t.name, b.name, p.since
 FROM enrollment e
 JOIN journey_version v ON v.jid = e.jid
 LEFT JOIN journey_step s ON s.jid = e.jid AND s.step = e.step
 LEFT JOIN enrollment_end x ON x.eid = e.eid
 LEFT JOIN event t ON t.offset_ = e.entry_offset
 LEFT JOIN event b ON b.pid = e.pid AND b.recorded_at = x.ts
+LEFT JOIN paused p ON p.eid = e.eid AND p.since IS NOT NULL
 WHERE e.pid = :pid AND :chosen ORDER BY e.entered_at, e.eid;
 
 -- name: moves

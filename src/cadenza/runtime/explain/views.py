@@ -139,7 +139,8 @@ class MessageView(_View, frozen=True, kw_only=True):
 
 class PassageView(_View, frozen=True, kw_only=True):
     """One enrollment. ``offset``: the record that started it, None for time. ``position`` and ``wakes_at`` while it
-    lives; ``ended_at``, ``ended_by`` (the record's name, None for time) and ``reason`` after."""
+    lives; ``paused_since``: its journey pauses, and ``wakes_at`` is as the clock stood then; ``ended_at``, ``ended_by`` (the
+    record's name, None for time) and ``reason`` after."""
 
     journey: str
     version: str
@@ -154,6 +155,7 @@ class PassageView(_View, frozen=True, kw_only=True):
     ended_at: datetime | None
     ended_by: str | None
     reason: str | None
+    paused_since: datetime | None = None
 
 
 class RefusalView(_View, frozen=True, kw_only=True):

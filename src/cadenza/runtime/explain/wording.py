@@ -10,6 +10,7 @@ from cadenza.definitions.expression_text import duration_text, write
 from cadenza.definitions.kinds import Branch, Journey, LocalWait, Send, Split, Step, Update, Wait, WaitFor
 
 DROPPED = {
+    "killed": "a kill switch covers it ({rule})",
     "unreachable": "there is no address for the channel",
     "suppressed": "the channel is suppressed for this person ({rule})",
     "policy": "the contact policy's rule '{rule}' holds it back",
@@ -29,6 +30,9 @@ REFUSED = {
     "re_entry: running": "the person is already in this journey",
     "re_entry: once": "the person was in it before, and it may be entered once",
     "re_entry: after": "too little time has passed since the last entry",
+    "paused: stop": "the journey was stopped",
+    "paused: drain": "the journey was taking nobody (drain)",
+    "paused": "the journey was paused ({rule})",
     "priority": "a journey at least as important holds the person in arena '{rule}'",
     "holdout": "the person is held out for measurement ('{rule}')",
 }

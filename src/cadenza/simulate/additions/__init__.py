@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from cadenza.simulate.addition import Addition
-from cadenza.simulate.additions import local_waits, waits
+from cadenza.simulate.additions import control, local_waits, waits
 
-ADDITIONS: dict[str, Addition] = {"local_waits": local_waits.ADDITION, "waits": waits.ADDITION}
+ADDITIONS: dict[str, Addition] = {
+    "control": control.ADDITION,
+    "local_waits": local_waits.ADDITION,
+    "waits": waits.ADDITION,
+}

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from cadenza.stages.journeys.control import (
+    Command as Command,
+)
+from cadenza.stages.journeys.control import (
+    Controls as Controls,
+)
+from cadenza.stages.journeys.control import (
+    Kill as Kill,
+)
+from cadenza.stages.journeys.control import (
+    hold_back as hold_back,
+)
 from cadenza.stages.journeys.entering import (
     candidates as candidates,
 )

@@ -10,6 +10,7 @@ from cadenza.definitions.expression import Expr
 from cadenza.sql.expression import Compiler, bucket
 from cadenza.sql.program import Program, Version
 from cadenza.sql.step import Script, Step, any_of, column, sql, text
+from cadenza.stages.journeys import control
 from cadenza.stages.journeys.compiling import compiler_of, per_journey
 
 _SCRIPT = Script.beside(__file__, "journeys")
@@ -71,10 +72,11 @@ def _triggers(program: Program, segment: str, entered: bool) -> bool:
     return any(v.journey.entry.on.segment == segment and v.journey.entry.on.change == change for v in program.current())
 
 
-@lru_cache(maxsize=1)
-def judge() -> list[Step]:
-    """Judge the candidates in their total order."""
-    return [_SCRIPT.step("w_judged", bucket=_share()), _SCRIPT.step("w_entry")]
+@lru_cache(maxsize=16)
+def judge(paused: tuple[tuple[str, str], ...] = ()) -> list[Step]:
+    """Judge the candidates in their total order. ``paused``: (journey, mode) of those that take nobody."""
+    refused = [control.refuse(paused)] if paused else []
+    return [_SCRIPT.step("w_judged", bucket=_share()), *refused, _SCRIPT.step("w_entry")]
 
 
 def count_unqualified() -> Step:
