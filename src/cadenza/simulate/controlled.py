@@ -43,11 +43,11 @@ class Controlled(State):
                 elif command == "pause" and mode != "drain":
                     self._stand_still(journey, mode, now)
 
-    def _inside(self, journey: str) -> list[Enrollment]:
+    def _those_inside(self, journey: str) -> list[Enrollment]:
         return [e for p in self.persons.values() for e in p.live() if e.journey.name == journey]
 
     def _stand_still(self, journey: str, mode: str, now: datetime) -> None:
-        for e in self._inside(journey):
+        for e in self._those_inside(journey):
             e.still, e.clocks = (mode, now), (e.wake_at, e.limit_at)
             if mode == "freeze":
                 e.wake_at, e.limit_at = None, FAR
@@ -55,7 +55,7 @@ class Controlled(State):
                 e.wake_at = e.limit_at
 
     def _go_on(self, journey: str, now: datetime) -> None:
-        for e in self._inside(journey):
+        for e in self._those_inside(journey):
             if e.still is None:
                 continue
             (mode, since), (wake_at, limit_at) = e.still, e.clocks
@@ -69,7 +69,7 @@ class Controlled(State):
             e.still = None
 
     def _stop(self, journey: str, now: datetime) -> None:
-        ended = self._inside(journey)
+        ended = self._those_inside(journey)
         for e in ended:
             e.step, e.wake_at = END, None
             self.rows["ends"].append((e.eid, now, "stopped"))
