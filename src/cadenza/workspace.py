@@ -68,7 +68,7 @@ from cadenza.runtime.status import Member, Status, current_project, go_live, mem
 from cadenza.runtime.tail import Counted, Outcome, Seen, Tail, Wanted
 from cadenza.runtime.testing import CaseResult, Covered, JourneyTests, SuiteResult
 from cadenza.runtime.tick import Progress, Ticker, TickReport
-from cadenza.runtime.trials import Backtest, JourneyVolume, Side, Trials
+from cadenza.runtime.trials import Backtest, Forecast, JourneyVolume, Side, Trials
 from cadenza.runtime.trials import Wanted as Trial
 from cadenza.runtime.webhooks import Webhooks
 from cadenza.sql.read_only import read_only
@@ -76,14 +76,14 @@ from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
 
 __all__ = [
-    "Act", "AuditReport", "Backtest", "CaseResult", "Collector", "Commanded", "Comparison", "ContractFormat", "ContractPlan",
-    "ContractSummary", "ContractText", "ContractView", "Counted", "Covered", "Deliverer", "Deployed", "Doctor",
-    "Explanation", "Exported", "Finding", "Fixed", "ImportProgress", "ImportReport", "JourneyFigures", "JourneyPlan", "JourneyState",
-    "JourneyVolume", "Killed", "LintReport", "Loaded", "LocalServer", "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome",
-    "Plan", "Progress", "Project", "Quarantine", "QuarantineState", "Quarantined", "Readmitted", "ReasonCount",
-    "RebuildReport", "Replayed", "Report", "Seen", "SegmentFigures", "ServerInfo", "Severity", "Shown", "Side",
-    "Status", "SuiteResult", "Tail", "TickReport", "Trial", "Wanted", "Workspace", "announce_server", "find_server",
-    "withdraw_server",
+    "Act", "AuditReport", "Backtest", "CaseResult", "Collector", "Commanded", "Comparison", "ContractFormat",
+    "ContractPlan", "ContractSummary", "ContractText", "ContractView", "Counted", "Covered", "Deliverer", "Deployed",
+    "Doctor", "Explanation", "Exported", "Finding", "Fixed", "Forecast", "ImportProgress", "ImportReport",
+    "JourneyFigures", "JourneyPlan", "JourneyState", "JourneyVolume", "Killed", "LintReport", "Loaded", "LocalServer",
+    "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome", "Plan", "Progress", "Project",
+    "Quarantine", "QuarantineState", "Quarantined", "Readmitted", "ReasonCount", "RebuildReport", "Replayed",
+    "Report", "Seen", "SegmentFigures", "ServerInfo", "Severity", "Shown", "Side", "Status", "SuiteResult", "Tail",
+    "TickReport", "Trial", "Wanted", "Workspace", "announce_server", "find_server", "withdraw_server",
 ]  # fmt: skip
 
 JOURNALS = "journal"

@@ -56,21 +56,29 @@ RAN = project(thanks(), launch(holdout=Holdout(name="held", share_bp=2_000)), as
 """What was deployed."""
 
 
-def history(deployed: Project = RAN) -> World:
+def started(deployed: Project, live: bool = False) -> list[Record]:
+    """The beginning of a log: a deployment, and whether what follows is replayed, as an import does, or ``live``."""
+    said = msgspec.json.encode({"command": "live" if live else "replay"})
+    command = msgspec.structs.replace(_record(2, to_micros(at(0)) + 1, said), kind="command")
+    return [deploy_record(deployed, to_micros(at(0))), command]
+
+
+def call(log: list[Record], hours: float, user: str, **body: Any) -> None:
+    """Append what a person does at an hour, or a microsecond after the record before it."""
+    instant = max(to_micros(at(hours)), log[-1].recorded_at + 1)
+    body = {"userId": user, "occurred_at": instant, "type": "track", **body}
+    log.append(_record(len(log) + 1, instant, msgspec.json.encode(body, order="sorted")))
+
+
+def history(deployed: Project = RAN, live: bool = False) -> World:
     """What five people did in two days: consent, orders, a launch for everybody, orders again, a refund."""
-    records = [deploy_record(deployed, to_micros(at(0)))]
-
-    def add(hours: float, user: str, **body: Any) -> None:
-        instant = max(to_micros(at(hours)), records[-1].recorded_at + 1)
-        body = {"userId": user, "occurred_at": instant, "type": "track", **body}
-        records.append(_record(len(records) + 1, instant, msgspec.json.encode(body, order="sorted")))
-
+    log = started(deployed, live)
     people = [f"u{n}" for n in range(5)]
     for user in people:
-        add(0, user, type="identify", traits={"email": f"{user}@x.example", "time_zone": "UTC"})
+        call(log, 0, user, type="identify", traits={"email": f"{user}@x.example", "time_zone": "UTC"})
         for purpose in ("marketing", "news"):
             consent = {"purpose": purpose, "channel": "email", "granted": user != "u4"}
-            add(0, user, event="Consent Updated", properties=consent)
+            call(log, 0, user, event="Consent Updated", properties=consent)
     for hours, users, event in (
         (1, people, "Order"),
         (3, people, "Launch"),
@@ -78,8 +86,8 @@ def history(deployed: Project = RAN) -> World:
         (28, people[:1], "Refund"),
     ):
         for user in users:
-            add(hours, user, event=event, properties={"total": 10, "order_id": f"{user}-{hours}"})
-    return World(project=deployed, records=tuple(records), horizon=to_micros(at(48)))
+            call(log, hours, user, event=event, properties={"total": 10, "order_id": f"{user}-{hours}"})
+    return World(project=deployed, records=tuple(log), horizon=to_micros(at(48)))
 
 
 def _record(offset: int, instant: int, body: bytes) -> Record:
@@ -137,4 +145,4 @@ def lived(folder: Path, world: World) -> Iterator[Site]:
         site.close()
 
 
-__all__ = ["CAP", "RAN", "Site", "aside", "history", "launch", "lived", "project", "thanks"]
+__all__ = ["CAP", "RAN", "Site", "aside", "call", "history", "launch", "lived", "project", "started", "thanks"]

@@ -1,4 +1,4 @@
-"""Commands that try something before it is put in force: backtest."""
+"""Commands that try something before it is put in force, or look ahead: backtest, forecast."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from cadenza.surfaces.on_project import HERE, OnProject, instant, using
+from cadenza.surfaces.on_project import HERE, Flag, OnProject, instant, using
 from cadenza.surfaces.problem import EXIT_OK
 from cadenza.surfaces.progress import Stages
-from cadenza.surfaces.trials_text import render_backtest
+from cadenza.surfaces.trials_text import render_backtest, render_forecast
 from cadenza.workspace import Project, Trial, Workspace
 
 DEPLOYED = "deployed"
@@ -58,6 +58,32 @@ def _project(folder: Path) -> Project:
         return other.validate().project
 
 
+def forecast(*, days: int = 14, resample: Flag = False, seed: int = 1, on: OnProject = HERE) -> int:
+    """Look at the contact pressure of the days to come: messages by day, losses by rule, who will be contested by which
+    journeys. Changes and sends nothing.
+
+    A copy of the store is run forward by the same tick, from where the project stands. Nothing happens in it but what is due
+    already: waits that end, messages that were put off, time limits, segments that change with time.
+
+    Parameters
+    ----------
+    days
+        How many days, 1 to 366.
+    resample
+        Let days of the last eight weeks happen again, drawn at random by weekday.
+    seed
+        Which days are drawn: the same seed, the same days.
+    """
+    with using(on) as (workspace, terminal, display):
+        with Stages(display) as stages:
+            found = workspace.trials.forecast(days, seed if resample else None, stages.report)
+        if on.json:
+            terminal.answer(found)
+        terminal.show(*render_forecast(found))
+    return EXIT_OK
+
+
 def add_to(app: App) -> None:
     """Give the command line these commands."""
     app.command(backtest)
+    app.command(forecast)

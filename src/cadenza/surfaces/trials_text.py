@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from cadenza.surfaces.report_tables import amount, figures_table, number, titled, words
-from cadenza.workspace import Backtest, Comparison, JourneyVolume, Side
+from cadenza.workspace import Backtest, Comparison, Forecast, JourneyVolume, Side
 
 MOST_CHANGES = 40
 MOST_DAYS = 31
@@ -40,6 +40,51 @@ def render_backtest(found: Backtest) -> list[RenderableType]:
         if outcome is not None:
             parts.append(_outcome(outcome))
     return [*parts, *_steps(found), *_contention(found), *_days(found), *_changes(found)]
+
+
+def render_forecast(found: Forecast) -> list[RenderableType]:
+    """The forecast as rich renderables, in reading order."""
+    came = (
+        "Nothing new happens in it but timers." if found.resampled is None
+        else f"{number(found.resampled)} records of past days happen again."
+    )  # fmt: skip
+    parts: list[RenderableType] = [
+        Text(f"From {found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M} UTC", style="bold"),
+        Text(f"{came} Nothing was sent.\n"),
+    ]
+    shown = figures_table("day", "channel", "class", "messages", left=3)
+    days: Counter[tuple[date, str, str]] = Counter()
+    for day in found.side.days:
+        days[day.day, day.channel, day.message_class] += day.planned
+    for (day, channel, kind), n in sorted(days.items()):
+        shown.add_row(f"{day:%Y-%m-%d}", channel, kind, number(n))
+    parts.append(titled("Messages expected", shown) if days else Text("No message is expected.\n"))
+    for journey in found.side.journeys:
+        rows = [(what, reason, n) for (what, reason), n in _rows(journey).items() if n]
+        shown = figures_table("what", "reason", "number", left=2)
+        for what, reason, n in rows:
+            shown.add_row(what, reason, number(n))
+        if rows:
+            parts.append(titled(journey.name, shown))
+    return [*parts, *_losers(found.side), *_contested(found)]
+
+
+def _losers(side: Side) -> Iterator[RenderableType]:
+    shown = figures_table("journey", "lost to", "over", "times", left=3)
+    for row in side.contention:
+        shown.add_row(row.journey, row.winner, row.what, number(row.n))
+    if shown.row_count:
+        yield titled("Contention: who loses to whom", shown)
+
+
+def _contested(found: Forecast) -> Iterator[RenderableType]:
+    if not found.contested:
+        yield Text("Nobody is contested.")
+        return
+    shown = figures_table("person", "journeys", "losses", left=2)
+    for person in found.contested:
+        shown.add_row(person.person, ", ".join(person.journeys), number(person.losses))
+    yield titled(f"Contested: {number(found.contested_persons)} persons, the most contested first", shown)
 
 
 def _rows(journey: JourneyVolume | None) -> Counter[tuple[str, str]]:

@@ -3,6 +3,7 @@ deciding, in scratch stores; nothing is appended to the log, nothing is publishe
 
 from cadenza.runtime.trials.backtest import Backtest, Wanted
 from cadenza.runtime.trials.figures import JourneyVolume, Side
+from cadenza.runtime.trials.forecast import Forecast
 from cadenza.runtime.trials.trials import Trials
 
-__all__ = ["Backtest", "JourneyVolume", "Side", "Trials", "Wanted"]
+__all__ = ["Backtest", "Forecast", "JourneyVolume", "Side", "Trials", "Wanted"]

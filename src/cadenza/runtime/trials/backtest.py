@@ -49,13 +49,15 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What to try. ``against``: None is what really ran."""
+    """What to try. ``against``: None is what really ran. ``delivered``: the draft's messages count as handed over when they
+    are decided (see ``past.replay_under``)."""
 
     draft: Project
     since: datetime | None = None
     until: datetime | None = None
     against: Project | None = None
     journey: str | None = None
+    delivered: bool = True
 
 
 def backtest(
@@ -63,7 +65,7 @@ def backtest(
 ) -> Backtest:
     """Try a draft. ``real`` opens the real store for reading (StoreError, StoreInUse where it cannot be). Raises
     CadenzaError for a journey that neither side knows, or a time that ends before it begins; OperatingError, LedgerError."""
-    until = wanted.until or _stands_at(log, real)
+    until = wanted.until or stands_at(log, real)
     began = _beginning(log)
     since = began if wanted.since is None else max(wanted.since, began)
     if until < since:
@@ -75,7 +77,8 @@ def backtest(
         if wanted.journey is not None:
             _known(wanted.journey, wanted.draft, in_force)
         start = None if wanted.since is None or wanted.since <= began else wanted.since
-        done = replay_under(made, log, wanted.draft, start, until, _named(progress, "Deciding under the draft"))
+        showing = named(progress, "Deciding under the draft")
+        done = replay_under(made, log, wanted.draft, start, until, showing, wanted.delivered)
         found = Backtest(
             since=since, until=until, draft_fingerprint=fingerprint([encode(wanted.draft)]),
             compared_with=RAN if wanted.against is None else fingerprint([encode(wanted.against)]), made=done,
@@ -93,9 +96,7 @@ def _other(
     if wanted.against is not None:
         with scratch() as engine:
             start = None if wanted.since is None or wanted.since <= _beginning(log) else wanted.since
-            replay_under(
-                engine, log, wanted.against, start, until, _named(progress, "Deciding under the other version")
-            )
+            replay_under(engine, log, wanted.against, start, until, named(progress, "Deciding under the other version"))
             yield engine, wanted.against
         return
     with what_ran(log, scratch, real, until, progress) as engine:
@@ -108,14 +109,14 @@ def what_ran(
 ) -> Iterator[Engine]:
     """The store as of ``until``: the real one where it can be read and says nothing else, otherwise made from the log."""
     with ExitStack() as opened:
-        engine = _opened(opened, real)
-        if engine is None or not _covers(engine, log, until):
+        engine = opened_store(opened, real)
+        if engine is None or not covers(engine, log, until):
             engine = opened.enter_context(scratch())
-            replay(engine, log, until, _named(progress, "Deciding what really ran"))
+            replay(engine, log, until, named(progress, "Deciding what really ran"))
         yield engine
 
 
-def _opened(opened: ExitStack, real: Scratch) -> Engine | None:
+def opened_store(opened: ExitStack, real: Scratch) -> Engine | None:
     """The real store; None while a server holds it."""
     try:
         return opened.enter_context(real())
@@ -123,7 +124,7 @@ def _opened(opened: ExitStack, real: Scratch) -> Engine | None:
         return None
 
 
-def _covers(engine: Engine, log: Log, until: datetime) -> bool:
+def covers(engine: Engine, log: Log, until: datetime) -> bool:
     """Whether a store has decided everything until then, and nobody was merged and nothing was deployed since: then its facts
     with an instant up to there are what they were there."""
     consumed, horizon = engine.query("SELECT consumed, horizon FROM clock")[0]
@@ -137,11 +138,11 @@ def _covers(engine: Engine, log: Log, until: datetime) -> bool:
     return later[0][0] == 0
 
 
-def _stands_at(log: Log, real: Scratch) -> datetime:
+def stands_at(log: Log, real: Scratch) -> datetime:
     """Where the real store stands; the end of the log where it cannot be read or stands before it."""
     end = end_of(log)
     with ExitStack() as opened:
-        engine = _opened(opened, real)
+        engine = opened_store(opened, real)
         return end if engine is None else max(engine.query("SELECT horizon FROM clock")[0][0], end)
 
 
@@ -150,7 +151,7 @@ def _beginning(log: Log) -> datetime:
     return from_micros(first[0].recorded_at) if first else end_of(log)
 
 
-def _named(progress: Progressing | None, what: str) -> Callable[[Progress], None] | None:
+def named(progress: Progressing | None, what: str) -> Callable[[Progress], None] | None:
     return None if progress is None else lambda done: progress(what, done)
 
 

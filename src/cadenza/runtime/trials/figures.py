@@ -70,6 +70,14 @@ class Contention(_Figures, frozen=True, kw_only=True):
     n: int
 
 
+class Contested(_Figures, frozen=True, kw_only=True):
+    """A person whom several journeys want: how often one lost, and which took part (also one that lost to itself)."""
+
+    person: str
+    losses: int
+    journeys: tuple[str, ...]
+
+
 class JourneyVolume(_Figures, frozen=True, kw_only=True):
     """One journey, all versions. ``planned``: messages; ``inside``: passages without an end at the end."""
 
@@ -109,8 +117,19 @@ def side(engine: Engine, project: Project, since: datetime, before: datetime, ou
     days = rows.of("messages", DayOfMessages)
     return Side(
         journeys=tuple(_journeys(engine, project, rows, days, since, before, outcomes)), steps=_steps(rows), days=days,
-        contention=rows.of("contention", Contention, caps=_caps(project)),
+        contention=rows.of("contention", Contention, losers=rows.losers(project)),
     )  # fmt: skip
+
+
+def contested(
+    engine: Engine, project: Project, since: datetime, before: datetime, most: int
+) -> tuple[int, tuple[Contested, ...]]:
+    """(how many persons journeys contested in [``since``, ``before``), the most contested of them)."""
+    rows = _Rows(engine, since, before)
+    losers = rows.losers(project)
+    number = engine.query(_SCRIPT.step("contested_persons", losers=losers).sql)[0][0]
+    found = engine.query(_SCRIPT.step("contested", losers=losers, most=step.number(most)).sql)
+    return number, tuple(Contested(person=f"p_{pid}", losses=n, journeys=tuple(names)) for pid, n, names in found)
 
 
 class _Rows:
@@ -122,6 +141,10 @@ class _Rows:
 
     def of(self, name: str, kind: type[T], **parts: step.Part) -> tuple[T, ...]:
         return tuple(msgspec.convert(self._records(name, parts), list[kind]))
+
+    def losers(self, project: Project) -> exp.Expr:
+        """The query of who lost to whom, to fill a slot of another."""
+        return step.query(_SCRIPT.step("losers", **self._cut, caps=_caps(project)).sql)
 
     def counts(self, name: str) -> dict[str, tuple[Count, ...]]:
         """A query of (journey, name, n)."""
@@ -171,26 +194,23 @@ def _outcomes(engine: Engine, project: Project, since: datetime, before: datetim
 
 
 def _steps(rows: _Rows) -> tuple[StepVolume, ...]:
-    ways: dict[tuple[str, str, str], list[Count]] = defaultdict(list)
+    volumes = {(v.journey, v.version, v.path, v.kind): v for v in rows.of("steps", StepVolume)}
     for way in rows.of("ways", _Way):
-        ways[way.journey, way.version, way.path].append(Count(way.way, way.n))
-    steps = [
-        msgspec.structs.replace(volume, ways=tuple(ways.pop((volume.journey, volume.version, volume.path), ())))
-        for volume in rows.of("steps", StepVolume)
-    ]
-    # What is left are branches and splits: nobody rests there, but everybody takes an arm.
-    steps += [
-        StepVolume(journey=journey, version=version, path=path, kind="arms", template="", standing=0,
-                   arrived=sum(c.n for c in counts), ways=tuple(counts))
-        for (journey, version, path), counts in ways.items()
-    ]  # fmt: skip
-    return tuple(sorted(steps, key=lambda s: (s.journey, s.version, _order(s.path))))
+        place = (way.journey, way.version, way.path, way.kind)
+        # Nobody rests at a branch or a split, but everybody takes an arm; and a step may be left by those who came before.
+        volume = volumes.get(place) or StepVolume(
+            journey=way.journey, version=way.version, path=way.path, kind=way.kind, template="", arrived=0, standing=0
+        )
+        arrived = volume.arrived + (way.n if way.kind == "arms" else 0)
+        volumes[place] = msgspec.structs.replace(volume, arrived=arrived, ways=(*volume.ways, Count(way.way, way.n)))
+    return tuple(sorted(volumes.values(), key=lambda v: (v.journey, v.version, _order(v.path))))
 
 
 class _Way(_Figures, frozen=True, kw_only=True):
     journey: str
     version: str
     path: str
+    kind: str
     way: str
     n: int
 

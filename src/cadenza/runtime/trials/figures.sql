@@ -57,50 +57,55 @@ HAVING count(*) FILTER (WHERE t.ts >= :since) > 0 OR count(l.rid) > 0 ORDER BY v
 -- name: ways
 -- How each resting step was left, and the arms of branches and splits that were taken.
 SELECT * FROM (
-  SELECT v.journey AS journey, v.version AS version, s.path AS path, t.cause AS way, count(*) AS n
+  SELECT v.journey AS journey, v.version AS version, s.path AS path, s.kind AS kind, t.cause AS way, count(*) AS n
   FROM transition AS t JOIN journey_version AS v ON v.jid = t.jid JOIN journey_step AS s ON s.jid = t.jid AND s.step = t.from_step
-  WHERE t.ts >= :since AND t.ts < :before GROUP BY v.journey, v.version, s.path, t.cause
+  WHERE t.ts >= :since AND t.ts < :before GROUP BY v.journey, v.version, s.path, s.kind, t.cause
   UNION ALL
-  SELECT k.journey, k.version, split_part(k.taken, ': ', 1), split_part(k.taken, ': ', 2), count(*) FROM (
+  SELECT k.journey, k.version, split_part(k.taken, ': ', 1), 'arms', split_part(k.taken, ': ', 2), count(*) FROM (
     SELECT v.journey, v.version, unnest(from_json(h.taken, '["VARCHAR"]')) AS taken
     FROM transition AS t JOIN journey_version AS v ON v.jid = t.jid JOIN journey_hop AS h ON h.jid = t.jid AND h.hop = t.hop
     WHERE t.ts >= :since AND t.ts < :before
   ) AS k GROUP BY k.journey, k.version, k.taken
 ) AS w ORDER BY journey, version, path, n DESC, way;
 
--- name: contention
--- Who lost to whom: refused for a journey with priority in the same arena, superseded by one, or put off or dropped at
--- a cap whose room messages of others had. One loss may have several winners.
+-- name: losers
+-- Who lost to whom, person by person: refused for a journey with priority in the same arena, superseded by one, or put
+-- off or dropped at a cap whose room messages of others had. One loss may have several winners.
 WITH version AS (
   SELECT jid, journey, priority,
     CASE WHEN json_type(definition, '$.arena') = 'NULL' THEN NULL ELSE coalesce(json_extract_string(definition, '$.arena'), 'default') END AS arena
   FROM journey_version
-),
-refused AS (
-  SELECT DISTINCT l.journey AS journey, w.journey AS winner, 'arena ' || l.arena AS what, r.pid, r.ts, 0 AS step
-  FROM refusal AS r JOIN version AS l ON l.jid = r.jid JOIN enrollment AS e ON e.pid = r.pid AND e.entered_at <= r.ts
-  JOIN version AS w ON w.jid = e.jid AND w.journey <> l.journey AND w.arena = l.arena AND w.priority >= l.priority
-  LEFT JOIN enrollment_end AS x ON x.eid = e.eid
-  WHERE r.reason = 'priority' AND r.ts >= :since AND r.ts < :before
-    AND (x.ts IS NULL OR x.ts > r.ts OR (x.ts = r.ts AND x.reason NOT IN ('goal', 'disqualified', 'time_limit')))
-),
-superseded AS (
-  SELECT DISTINCT l.journey, w.journey AS winner, 'superseded in ' || l.arena AS what, x.eid AS pid, x.ts, 0 AS step
-  FROM enrollment_end AS x JOIN version AS l ON l.jid = x.jid JOIN enrollment AS e ON e.pid = x.pid AND e.entered_at = x.ts
-  JOIN version AS w ON w.jid = e.jid AND w.journey <> l.journey AND w.arena = l.arena AND w.priority > l.priority
-  WHERE x.reason = 'superseded' AND x.ts >= :since AND x.ts < :before
-),
-capped AS (
-  SELECT DISTINCT l.journey, w.journey AS winner, 'cap ' || d.rule AS what, d.eid AS pid, TIMESTAMP '1970-01-01' AS ts, d.step
-  FROM decision AS d JOIN version AS l ON l.jid = d.jid JOIN (SELECT * FROM (VALUES :caps) AS c(rule, per_s, channel)) AS c ON c.rule = d.rule
-  JOIN message AS m ON m.pid = d.pid AND m.message_class = 'marketing' AND m.planned_at <= d.ts AND m.planned_at > d.ts - to_seconds(c.per_s)
-    AND (c.channel IS NULL OR c.channel = m.channel)
-  JOIN version AS w ON w.jid = m.jid
-  LEFT JOIN cancellation AS n ON n.message_id = m.message_id AND n.ts <= d.ts
-  LEFT JOIN (SELECT message_id, min(occurred_at) AS at_ FROM message_outcome WHERE name = 'Message Failed' GROUP BY message_id) AS f
-    ON f.message_id = m.message_id AND f.at_ <= d.ts
-  WHERE n.message_id IS NULL AND f.message_id IS NULL AND d.reason = 'cap' AND d.verdict <> 'send' AND d.ts >= :since AND d.ts < :before
 )
-SELECT journey, winner, what, count(*) AS n FROM (
-  SELECT * FROM refused UNION ALL SELECT * FROM superseded UNION ALL SELECT * FROM capped
-) AS k GROUP BY journey, winner, what ORDER BY n DESC, journey, winner, what;
+SELECT DISTINCT l.journey AS journey, w.journey AS winner, 'arena ' || l.arena AS what, r.pid AS pid, r.ts AS ts, CAST(0 AS BIGINT) AS eid, 0 AS step
+FROM refusal AS r JOIN version AS l ON l.jid = r.jid JOIN enrollment AS e ON e.pid = r.pid AND e.entered_at <= r.ts
+JOIN version AS w ON w.jid = e.jid AND w.journey <> l.journey AND w.arena = l.arena AND w.priority >= l.priority
+LEFT JOIN enrollment_end AS x ON x.eid = e.eid
+WHERE r.reason = 'priority' AND r.ts >= :since AND r.ts < :before
+  AND (x.ts IS NULL OR x.ts > r.ts OR (x.ts = r.ts AND x.reason NOT IN ('goal', 'disqualified', 'time_limit')))
+UNION ALL
+SELECT DISTINCT l.journey, w.journey, 'superseded in ' || l.arena, x.pid, x.ts, x.eid, 0
+FROM enrollment_end AS x JOIN version AS l ON l.jid = x.jid JOIN enrollment AS e ON e.pid = x.pid AND e.entered_at = x.ts
+JOIN version AS w ON w.jid = e.jid AND w.journey <> l.journey AND w.arena = l.arena AND w.priority > l.priority
+WHERE x.reason = 'superseded' AND x.ts >= :since AND x.ts < :before
+UNION ALL
+SELECT DISTINCT l.journey, w.journey, 'cap ' || d.rule, d.pid, TIMESTAMP '1970-01-01', d.eid, d.step
+FROM decision AS d JOIN version AS l ON l.jid = d.jid JOIN (SELECT * FROM (VALUES :caps) AS c(rule, per_s, channel)) AS c ON c.rule = d.rule
+JOIN message AS m ON m.pid = d.pid AND m.message_class = 'marketing' AND m.planned_at <= d.ts AND m.planned_at > d.ts - to_seconds(c.per_s)
+  AND (c.channel IS NULL OR c.channel = m.channel)
+JOIN version AS w ON w.jid = m.jid
+LEFT JOIN cancellation AS n ON n.message_id = m.message_id AND n.ts <= d.ts
+LEFT JOIN (SELECT message_id, min(occurred_at) AS at_ FROM message_outcome WHERE name = 'Message Failed' GROUP BY message_id) AS f
+  ON f.message_id = m.message_id AND f.at_ <= d.ts
+WHERE n.message_id IS NULL AND f.message_id IS NULL AND d.reason = 'cap' AND d.verdict <> 'send' AND d.ts >= :since AND d.ts < :before;
+
+-- name: contention
+SELECT journey, winner, what, count(*) AS n FROM slot_losers AS k GROUP BY journey, winner, what ORDER BY n DESC, journey, winner, what;
+
+-- name: contested
+-- Those whom several want, the most wanted first: how often some journey lost them, and which journeys took part.
+SELECT k.pid AS pid, count(DISTINCT (k.what, k.journey, k.ts, k.eid, k.step)) AS losses,
+  list_sort(list_distinct(list_concat(list(k.journey), list(k.winner)))) AS journeys
+FROM slot_losers AS k GROUP BY k.pid ORDER BY losses DESC, k.pid LIMIT :most;
+
+-- name: contested_persons
+SELECT count(DISTINCT k.pid) AS n FROM slot_losers AS k;

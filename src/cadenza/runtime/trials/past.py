@@ -15,7 +15,7 @@ from cadenza.definitions.project import Project
 from cadenza.errors import OperatingError
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Cancellation, Head, Log, OutboxMessage, Record
-from cadenza.runtime.deploy import deploy_body
+from cadenza.runtime.deploy import FAR_FUTURE, deploy_body, prepare
 from cadenza.runtime.tick import Progress, Ticker, TickReport
 
 PAGE = 10_000
@@ -39,7 +39,7 @@ class Past:
     def __init__(self, log: Log, until: int) -> None:
         self._log, self._until = log, until
         self._draft: bytes | None = None
-        self._dropping = False
+        self._dropping = self._silent = False
         self._first: int | None = None
 
     def up_to(self, until: int) -> None:
@@ -53,6 +53,10 @@ class Past:
     def leave_out(self) -> None:
         """Leave out every deployment from here on."""
         self._dropping = True
+
+    def silence(self) -> None:
+        """Leave out, from here on, what says whether messages are real."""
+        self._silent = True
 
     def read(self, after: int, limit: int) -> list[Record]:
         """See the port. As many as asked for while there are any, although some are left out."""
@@ -70,6 +74,8 @@ class Past:
         return found[:limit]
 
     def _shown(self, record: Record) -> Record | None:
+        if record.kind == "command" and self._silent:
+            return None if msgspec.json.decode(record.body).get("command") in ("live", "replay") else record
         if record.kind != "deploy":
             return record
         if self._draft is not None and record.offset == self.first_deployment():
@@ -117,18 +123,24 @@ def replay(engine: Engine, log: Log, until: datetime, progress: Progressing = No
 
 
 def replay_under(
-    engine: Engine, log: Log, draft: Project, since: datetime | None, until: datetime, progress: Progressing = None
-) -> Replayed:
+    engine: Engine, log: Log, draft: Project, since: datetime | None, until: datetime, progress: Progressing = None,
+    delivered: bool = True,
+) -> Replayed:  # fmt: skip
     """Decide the log into an empty store with ``draft`` in force from ``since`` on, whatever was deployed later.
 
     Before ``since`` things are as they really were; timers due at ``since`` come before the draft, as before any
-    record. None: the draft takes the place of the first deployment. Raises OperatingError when nothing was deployed.
+    record. None: the draft takes the place of the first deployment. ``delivered``: messages of the draft count as handed
+    over when they are decided, although the log reports nothing of them; otherwise every exit would withdraw them, and
+    caps would count too few. Raises OperatingError when nothing was deployed.
     """
     past = Past(log, to_micros(until))
     counting = _counting(progress, past)
     if since is None:
         past.replace(deploy_body(draft))
         past.first_deployment()
+        if delivered:
+            assume_delivered(engine)
+            past.silence()
         return _replayed(_ticker(engine, past).run(until, counting, PAGE))
     past.up_to(to_micros(since) - 1)
     ticker = _ticker(engine, past)
@@ -136,11 +148,21 @@ def replay_under(
     announced = _obey(engine, _deployment(draft, ticker.consumed(), to_micros(since)), counting)
     past.up_to(to_micros(until))
     past.leave_out()
+    if delivered:
+        assume_delivered(engine)
+        past.silence()
     after = _ticker(engine, past).run(until, counting, PAGE)
     parts = (before, announced, after)
     return Replayed(
         records=before.records + after.records, waves=sum(p.waves for p in parts), ticks=sum(p.ticks for p in parts)
     )
+
+
+def assume_delivered(engine: Engine) -> None:
+    """From now on messages of this store count as handed over when they are decided, as in a replay: nothing withdraws
+    them."""
+    prepare(engine)
+    engine.execute(f"UPDATE clock SET live_from = TIMESTAMP '{FAR_FUTURE}'")
 
 
 def last_before(log: Log, at: int) -> tuple[int, int]:

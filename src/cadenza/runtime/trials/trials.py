@@ -12,9 +12,11 @@ from cadenza.errors import CadenzaError, LedgerError
 from cadenza.ledger.log import SqliteLog
 from cadenza.ports.engine import Engine
 from cadenza.runtime.trials.backtest import Backtest, Progressing, Scratch, Wanted, backtest
+from cadenza.runtime.trials.forecast import MOST_DAYS, Forecast, forecast
 from cadenza.store.duckdb_engine import DuckEngine
 
 _PREFIX = "trial-"
+_QUOTE = "'"
 
 
 class Trials:
@@ -36,6 +38,13 @@ class Trials:
             )
         return backtest(wanted, self._history(), self.scratch, self._real, progress)
 
+    def forecast(self, days: int, resample: int | None = None, progress: Progressing | None = None) -> Forecast:
+        """The days to come, with nothing new but timers, or (``resample``: a seed) with days of the past once more. Raises
+        CadenzaError for a number of days that is not from 1 to 366; LedgerError, OperatingError as ``backtest``."""
+        if not 1 <= days <= MOST_DAYS:
+            raise CadenzaError(f"{days} days cannot be looked at.", remedy=f"Give 1 to {MOST_DAYS}.")
+        return forecast(self._history(), self.scratch, self._real, self.fork, days, resample, progress)
+
     def _history(self) -> SqliteLog:
         log = self._log()
         with log.reading() as reader:
@@ -56,3 +65,20 @@ class Trials:
                 yield engine
             finally:
                 engine.close()
+
+    @contextmanager
+    def fork(self, engine: Engine) -> Iterator[Engine]:
+        """A copy of a store, as of one instant, in a file of its own; deleted at the end."""
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=self._state) as folder:
+            path = Path(folder) / "store.duckdb"
+            name = engine.query("SELECT current_database()")[0][0]
+            engine.execute(f"ATTACH '{str(path).replace(_QUOTE, _QUOTE * 2)}' AS trial_copy")
+            try:
+                engine.execute(f'COPY FROM DATABASE "{name}" TO trial_copy')
+            finally:
+                engine.execute("DETACH trial_copy")
+            copy = DuckEngine.open(path, threads=self._threads)
+            try:
+                yield copy
+            finally:
+                copy.close()
