@@ -35,9 +35,11 @@ def enrollment_id(journey: str, person: int, key: str, entered_micros: int) -> i
     return md5_low64(f"{journey}|{person}|{key}|{entered_micros}") >> 1
 
 
-def message_id(enrollment: int, step: str) -> str:
-    """The id of the message that one enrollment sends at one step; also the idempotency key."""
-    return f"{enrollment:016x}-{hashlib.md5(step.encode(), usedforsecurity=False).hexdigest()[:8]}"
+def message_id(enrollment: int, step: str, round_: int = 0) -> str:
+    """The id of the message that one enrollment sends at one step; also the idempotency key. ``round_`` tells the
+    visits of a step in a loop apart."""
+    digest = hashlib.md5(step.encode(), usedforsecurity=False).hexdigest()[:8]
+    return f"{enrollment:016x}-{digest}" + (f"-{round_}" if round_ else "")
 
 
 def fingerprint(parts: Iterable[bytes]) -> str:

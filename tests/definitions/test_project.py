@@ -44,6 +44,7 @@ EVERY = [
         surface_journey.LOCAL_WAIT,
         surface_journey.WAIT_FOR,
         surface_journey.SPLIT,
+        surface_journey.JUMP,
         surface_journey.ARM,
         surface.PROJECT,
     )
@@ -55,10 +56,10 @@ EVERY = [
 @pytest.mark.parametrize("fields", EVERY, ids=lambda fields: fields.struct.__name__)
 def test_every_attribute_of_a_definition_can_be_written_in_yaml(fields: shapes.Fields) -> None:
     spread = {"again", "again_after_s", "attempts", "backoff_s", "any", "arms"}
-    said = {field.target for field in fields.fields if field.target != "*"}
+    said = {field.target for field in fields.fields if field.target != "*"} | {"label"}  # stands beside a step
     if any(field.target == "*" for field in fields.fields):
         said |= spread & set(fields.struct.__struct_fields__)
-    assert said | {"name"} == set(fields.struct.__struct_fields__) | {"name"}
+    assert said | {"name"} == set(fields.struct.__struct_fields__) | {"name", "label"}
 
 
 @pytest.mark.parametrize("fields", EVERY, ids=lambda fields: fields.struct.__name__)
@@ -74,5 +75,5 @@ def test_the_surface_knows_every_kind_and_every_step() -> None:
         kind for kind in vars(kinds).values()
         if isinstance(kind, type) and issubclass(kind, Definition) and kind is not Definition
     }  # fmt: skip
-    assert every - covered == steps - {kinds.WaitFor, kinds.Split}
+    assert every - covered == steps - {kinds.WaitFor, kinds.Split, kinds.Jump}
     assert set(surface_journey.STEP_DOCS) == {step.__struct_config__.tag for step in steps}

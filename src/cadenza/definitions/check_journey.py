@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cadenza.definitions import kinds
+from cadenza.definitions.check_jump import check_jumps
 from cadenza.definitions.check_wait import check_local_wait
 from cadenza.definitions.expression import Type
 from cadenza.definitions.findings import Findings
@@ -72,6 +73,7 @@ class _Check:
             self.findings.reference("metric", wanted, metrics, "journeys", self.journey.name, "outcome.metric")
         before = len(self.findings.problems)
         self._list(self.journey.steps, "steps", _Way())
+        check_jumps(self.journey, self.findings)
         if self._steps > MAX_STEPS:
             remedy = "Split it into two journeys."
             self.problem(f"The journey has {self._steps} steps; at most {MAX_STEPS} are allowed.", "steps", remedy)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from cadenza.definitions import kinds, shapes, surface_journey
 from cadenza.definitions.expression import Expr, Lit, duration_seconds, parse, parse_where
 from cadenza.definitions.project import Location
@@ -334,12 +336,24 @@ class Decoder:
         if not isinstance(tree, Mapping):
             self.expected("A step", "a map with one key", tree, f"Steps: {', '.join(_STEPS)}.")
             return None
-        if len(tree.entries) != 1:
-            keys = ", ".join(f"'{short(entry.key)}'" for entry in tree.entries) or "none"
+        label, entries = self._label(tree)
+        if len(entries) != 1:
+            keys = ", ".join(f"'{short(entry.key)}'" for entry in entries) or "none"
             self.problem(f"A step has one key, this one has {keys}.", tree.line, "Begin every step with '- '.")
             return None
-        entry = tree.entries[0]
+        step = self._step_of(entries[0], path)
+        return step if step is None or label is None else msgspec.structs.replace(step, label=label)
+
+    def _label(self, tree: Mapping) -> tuple[str | None, list[Entry]]:
+        """The label beside a step, and the other keys."""
+        found = [entry for entry in tree.entries if entry.key == "label"]
+        label = self.text(surface_journey.LABEL.shape, found[0].node, "'label'") if found else None
+        return label or None, [entry for entry in tree.entries if entry.key != "label"]
+
+    def _step_of(self, entry: Entry, path: str) -> kinds.Step | None:
         match entry.key:
+            case "jump":
+                return self._map(surface_journey.JUMP, entry.node, path, "'jump'")
             case "send":
                 return kinds.Send(template=self.text(shapes.Text(meaning="a template"), entry.node, "'send'"))
             case "wait":

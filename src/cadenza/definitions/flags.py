@@ -51,8 +51,8 @@ def _resolve(steps: tuple[kinds.Step, ...], names: frozenset[str]) -> tuple[kind
     for step in steps:
         if isinstance(step, kinds.Branch):
             arms = tuple(kinds.Arm(when=_flagged(a.when, names), steps=_resolve(a.steps, names)) for a in step.arms)
-            step = kinds.Branch(
-                arms=arms, unknown=_resolve(step.unknown, names), otherwise=_resolve(step.otherwise, names)
+            step = msgspec.structs.replace(
+                step, arms=arms, unknown=_resolve(step.unknown, names), otherwise=_resolve(step.otherwise, names)
             )
         elif isinstance(step, kinds.WaitFor):
             step = msgspec.structs.replace(

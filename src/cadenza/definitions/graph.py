@@ -28,7 +28,20 @@ from cadenza.definitions.expression import (
     Not,
     OlderThan,
 )  # fmt: skip
-from cadenza.definitions.kinds import Branch, ExitStep, Journey, LocalWait, Send, Split, Step, Update, Wait, WaitFor
+from cadenza.definitions.kinds import (
+    Branch,
+    ExitStep,
+    Journey,
+    Jump,
+    LocalWait,
+    Send,
+    Split,
+    Step,
+    Update,
+    Wait,
+    WaitFor,
+)
+from cadenza.definitions.spots import jumps_ahead, labels_of, lists_in, spots_of
 from cadenza.errors import CadenzaError
 from cadenza.ids import BUCKETS
 
@@ -37,7 +50,9 @@ START = -2
 MAX_HOPS = 512
 """The most hops one journey may have; more is refused (flags and branches multiply)."""
 
-Flags = tuple[tuple[str, bool], ...]
+Flags = tuple[tuple[str, bool | int], ...]
+"""What is known on the way: flags that are set, and (by the path of the jump) how often a jump was taken, while it can
+still be come to."""
 
 
 class JourneyTooLarge(CadenzaError):
@@ -55,6 +70,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     conditions: tuple[Expr, ...] = ()
     every: bool = False
     """Whether each condition must have been TRUE since arrival, or one is enough."""
+    round: int = 0
+    """How many jumps were taken, of those that can still be come to: tells the visits of one step apart."""
     set: dict[str, str | int | float | bool] = {}
     local: LocalWait | None = None
     ways: dict[str, int] = {}
@@ -122,6 +139,20 @@ class _Flattening:
         self._built: dict[int, Stop] = {}
         self._resumes: list[Tree | None] = []
         self._hops: list[Hop] = []
+        self._spots = spots_of(journey.steps)
+        self._labels = labels_of(self._spots)
+        self._ahead = jumps_ahead(self._spots)
+        self._places: dict[str, _Place] = {}
+        if self._ahead:
+            self._note_places(journey.steps, "", None)
+
+    def _note_places(self, steps: tuple[Step, ...], prefix: str, after: _Place | None) -> None:
+        """Where each step stands, for the jumps to it."""
+        for i, step in enumerate(steps):
+            path = f"{prefix or 'steps'}[{i}]"
+            self._places[path] = _Place(steps, prefix, i, after)
+            for name, _, inside in lists_in(step):
+                self._note_places(inside, f"{path}.{name}", _Place(steps, prefix, i + 1, after))
 
     def graph(self) -> Graph:
         self._resume(_Place(self._journey.steps, "", 0, None), ())
@@ -148,7 +179,11 @@ class _Flattening:
         step = place.steps[place.index]
         path = f"{place.prefix}steps[{place.index}]" if not place.prefix else f"{place.prefix}[{place.index}]"
         following = _Place(place.steps, place.prefix, place.index + 1, place.after)
+        if self._ahead:
+            flags = tuple(flag for flag in flags if isinstance(flag[1], bool) or flag[0] in self._ahead[path])
         match step:
+            case Jump():
+                return self._jump(step, path, following, flags, taken)
             case ExitStep(reason=reason):
                 return self._end(reason, taken)
             case Branch():
@@ -171,6 +206,17 @@ class _Flattening:
 
     def _end(self, reason: str, taken: tuple[str, ...]) -> Leaf:
         return self._leaf(END, reason, taken)
+
+    def _jump(self, step: Jump, path: str, after: _Place, flags: Flags, taken: tuple[str, ...]) -> Tree:
+        times = dict(flags).get(path, 0)
+        if times >= step.at_most:
+            return self._tree(after, flags, (*taken, f"{path}: used up"))
+        again = (*taken, f"{path}: again")
+        if again[-1] in taken:
+            raise JourneyTooLarge(
+                f"the jump to '{step.to}' would go round at one instant.", remedy="Put a wait in the loop."
+            )
+        return self._tree(self._places[self._labels[step.to]], _with(flags, path, times + 1), again)
 
     def _branch(self, step: Branch, path: str, after: _Place, flags: Flags, taken: tuple[str, ...]) -> Tree:
         def inside(steps: tuple[Step, ...], name: str) -> Tree:
@@ -268,7 +314,8 @@ class _Flattening:
                 }
                 stop = Stop(step=number, path=path, kind="wait_for", seconds=seconds, ways=ways, every=bool(step.all),
                             conditions=tuple(with_flags(c, dict(flags)) for c in step.conditions))  # fmt: skip
-        self._built[number] = stop
+        rounds = sum(times for _, times in flags if not isinstance(times, bool))
+        self._built[number] = msgspec.structs.replace(stop, round=rounds) if rounds else stop
         return number
 
     def _local_ways(self, local: LocalWait, on: int) -> dict[str, int]:
@@ -284,11 +331,11 @@ class _Flattening:
         return len(self._resumes) - 1
 
 
-def _with(flags: Flags, name: str | None, value: bool) -> Flags:
+def _with(flags: Flags, name: str | None, value: bool | int) -> Flags:
     return tuple(sorted({**dict(flags), name: value}.items())) if name else flags
 
 
-def with_flags(node: Expr, flags: dict[str, bool]) -> Expr:
+def with_flags(node: Expr, flags: dict[str, bool | int]) -> Expr:
     """The expression with known flags as literals, and/or/not simplified.
 
     An unknown flag (its wait_for was not passed) is NULL.

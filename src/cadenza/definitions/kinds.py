@@ -32,6 +32,9 @@ from cadenza.definitions.kinds_journey import (
     Journey as Journey,
 )
 from cadenza.definitions.kinds_journey import (
+    Jump as Jump,
+)
+from cadenza.definitions.kinds_journey import (
     Outcome as Outcome,
 )
 from cadenza.definitions.kinds_journey import (

@@ -52,18 +52,24 @@ class Outcome(Definition, frozen=True, kw_only=True):
     unit: Literal["person"] = "person"
 
 
-class Send(Definition, frozen=True, kw_only=True, tag_field="step", tag="send"):
+class _Step(Definition, frozen=True, kw_only=True):
+    """What every step has: ``label`` is the name by which a jump finds it."""
+
+    label: str | None = None
+
+
+class Send(_Step, frozen=True, kw_only=True, tag_field="step", tag="send"):
     template: str
 
 
-class Wait(Definition, frozen=True, kw_only=True, tag_field="step", tag="wait"):
+class Wait(_Step, frozen=True, kw_only=True, tag_field="step", tag="wait"):
     """Rest for ``duration_s``; or by a local clock, where ``local`` is set (and ``duration_s`` is 0)."""
 
     duration_s: int
     local: LocalWait | None = None
 
 
-class WaitFor(Definition, frozen=True, kw_only=True, tag_field="step", tag="wait_for"):
+class WaitFor(_Step, frozen=True, kw_only=True, tag_field="step", tag="wait_for"):
     """Rest until one of ``any`` is TRUE, or each of ``all`` has been TRUE at some item since arrival; or the time is up.
 
     ``arms``: the steps of each condition of ``any``, in its order; empty when none has its own. ``matched``: the steps
@@ -89,7 +95,7 @@ class Arm(Definition, frozen=True, kw_only=True):
     steps: tuple["Step", ...]
 
 
-class Branch(Definition, frozen=True, kw_only=True, tag_field="step", tag="branch"):
+class Branch(_Step, frozen=True, kw_only=True, tag_field="step", tag="branch"):
     """The first arm whose ``when`` is not FALSE decides: TRUE takes the arm, NULL takes ``unknown``."""
 
     arms: tuple[Arm, ...]
@@ -103,26 +109,33 @@ class SplitArm(Definition, frozen=True, kw_only=True):
     steps: tuple["Step", ...]
 
 
-class Split(Definition, frozen=True, kw_only=True, tag_field="step", tag="split"):
+class Split(_Step, frozen=True, kw_only=True, tag_field="step", tag="split"):
     """A sticky random split: bucket(name, person) against cumulated shares, in the order written."""
 
     name: str
     arms: tuple[SplitArm, ...]
 
 
-class Update(Definition, frozen=True, kw_only=True, tag_field="step", tag="update"):
+class Update(_Step, frozen=True, kw_only=True, tag_field="step", tag="update"):
     """Set traits (of kind ``from``) to literals."""
 
     set: dict[str, str | int | float | bool]
 
 
-class ExitStep(Definition, frozen=True, kw_only=True, tag_field="step", tag="exit"):
+class Jump(_Step, frozen=True, kw_only=True, tag_field="step", tag="jump"):
+    """Go on at the step with the label ``to``, at most so many times in one enrollment; after that, go on here."""
+
+    to: str
+    at_most: int
+
+
+class ExitStep(_Step, frozen=True, kw_only=True, tag_field="step", tag="exit"):
     """End here. The reason is the author's word, default ``completed``."""
 
     reason: str = "completed"
 
 
-Step = Union[Send, Wait, WaitFor, Branch, Split, Update, ExitStep]
+Step = Union[Send, Wait, WaitFor, Branch, Split, Update, Jump, ExitStep]
 
 
 class Journey(Definition, frozen=True, kw_only=True):

@@ -192,6 +192,8 @@ def _steps() -> Iterator[str]:
     yield from _table(surface_journey.LOCAL_WAIT, "wait")
     yield "### `wait_for`\n"
     yield from _table(surface_journey.WAIT_FOR, "wait_for")
+    yield "### `jump`\n"
+    yield from _table(surface_journey.JUMP, "jump")
     yield "### `split`\n"
     yield from _table(surface_journey.SPLIT, "split")
     yield "### `branch` arm\n"

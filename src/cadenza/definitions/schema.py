@@ -139,10 +139,13 @@ def _steps() -> Schema:
                       for end in ("unknown", "otherwise")] + [{"contains": {"required": ["when"]}}],
         },
         "split": _object(surface_journey.SPLIT.fields),
+        "jump": _object(surface_journey.JUMP.fields),
         "update": {"anyOf": [literals, _one_key("set", literals)]},
         "exit": {"type": ["string", "null"], "pattern": shapes.NAME},
     }  # fmt: skip
     steps = [_one_key(key, {"description": surface_journey.STEP_DOCS[key], **form}) for key, form in forms.items()]
+    for step in steps:
+        step["properties"]["label"] = _field(surface_journey.LABEL)
     return {
         "step": {"anyOf": [*steps, {"const": "exit"}]},
         "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}},

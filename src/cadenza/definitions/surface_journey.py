@@ -125,6 +125,14 @@ ARM = Fields(kinds.Arm, (
     field("steps", Steps(), "What they get.", required=True),
 ))  # fmt: skip
 
+JUMP = Fields(kinds.Jump, (
+    field("to", NAME_TEXT, "The label of the step to go on at.", required=True, example="remind"),
+    field("at_most", Whole(1, 20), "How many times in one enrollment; after that it goes on here.", required=True,
+       example="3"),
+))  # fmt: skip
+
+LABEL = field("label", NAME_TEXT, "A name by which `jump` finds the step.", example="remind")
+
 STEP_DOCS: dict[str, str] = {
     "send": "`send: TEMPLATE`. Sends a message; governance decides whether and when.",
     "wait": "`wait: 3 days`. Rests for a duration (a day is 24 hours); or by a local clock: see `wait` below.",
@@ -134,9 +142,10 @@ STEP_DOCS: dict[str, str] = {
               "are required.",
     "split": "`split: { name, arms: { a: { share: 50%, steps: [...] }, ... } }`. A sticky random split.",
     "update": "`update: { TRAIT: value }`. Sets traits of kind `from`.",
+    "jump": "`jump: { to: LABEL, at_most: 3 }`. Goes on at the step that has `label: LABEL` beside it, so often; then on.",
     "exit": "`exit: REASON`. Ends the passage; the reason defaults to `completed`.",
 }  # fmt: skip
 """Steps: name -> what it does."""
 
-LATER_STEPS = ("experiment", "decide", "hand_off", "call", "sync", "enter", "jump")
+LATER_STEPS = ("experiment", "decide", "hand_off", "call", "sync", "enter")
 """Steps of the language that this release does not run yet."""

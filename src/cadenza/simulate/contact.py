@@ -61,7 +61,7 @@ class Contact(Passages):
         if verdict == verdicts.SEND:
             template = self.project.template(step.template)
             message = Message(
-                message_id=message_id(e.eid, e.step), eid=e.eid, journey=e.journey.name, template=template.name, channel=template.channel,
+                message_id=message_id(e.eid, e.step, self._round(e)), eid=e.eid, journey=e.journey.name, template=template.name, channel=template.channel,
                 marketing=template.message_class == "marketing", planned_at=now, deliverable=self.deliverable,
                 address=verdicts.address_of(self.project, template, view) or "",
             )  # fmt: skip

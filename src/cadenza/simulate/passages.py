@@ -12,6 +12,7 @@ from cadenza.definitions.kinds import (
     ExitStep,
     Holdout,
     Journey,
+    Jump,
     LocalWait,
     Split,
     Step,
@@ -29,7 +30,7 @@ from cadenza.simulate.evaluate import (
     text_of,
 )  # fmt: skip
 from cadenza.simulate.local_time import dated, rests_until
-from cadenza.simulate.person import END, START, Enrollment, Person
+from cadenza.simulate.person import END, START, Enrollment, Person, inner_steps
 
 
 class Passages(Controlled):
@@ -174,6 +175,11 @@ class Passages(Controlled):
                         break
                     e.flags.update({flag: True} if flag else {})
                     path = self._inside(e, way, follows)
+                case Jump(to=label, at_most=most):
+                    times = e.jumps.get(path, 0)
+                    if times < most:
+                        e.jumps[path] = times + 1
+                    path = self._labelled(e.journey, label) if times < most else follows
                 case ExitStep(reason=reason):
                     path = END
                 case _:
@@ -194,6 +200,25 @@ class Passages(Controlled):
             return rests_until(step.local, self.project.policy, view)
         rest = step.duration_s if isinstance(step, Wait) else step.until_s if isinstance(step, WaitFor) else 0
         return view.now + timedelta(seconds=rest)
+
+    def _labelled(self, journey: Journey, label: str) -> str:
+        return next(path for path, (step, _) in self.steps[journey.name].items() if step.label == label)
+
+    def _round(self, e: Enrollment) -> int:
+        """How many jumps the passage has taken, of those that can still be come to from where it is."""
+        steps, seen, left = self.steps[e.journey.name], set[str](), [e.step]
+        while left:
+            path = left.pop()
+            if path == END or path in seen:
+                continue
+            seen.add(path)
+            step, follows = steps[path]
+            inner = [f"{prefix}[0]" for prefix, _ in inner_steps(step, path)]
+            left += [first if first in steps else follows for first in inner] or [follows]
+            left += [self._labelled(e.journey, step.to)] if isinstance(step, Jump) else []
+            if isinstance(step, ExitStep):
+                left.remove(follows)
+        return sum(times for path, times in e.jumps.items() if path in seen)
 
     def _awaited(self, e: Enrollment, step: WaitFor, view: View) -> str | None:
         """The list of steps by which a wait goes on that has matched: of the first in order that is TRUE, or of all."""

@@ -35,6 +35,8 @@ class Enrollment(msgspec.Struct, kw_only=True, eq=False):
     verdict: str | None = None
     """At a send: ``sent`` or ``dropped`` once that is known."""
     flags: dict[str, bool] = {}
+    jumps: dict[str, int] = {}
+    """How often each jump was taken, by its path."""
     seen: set[int] = set()
     """At a wait_for with ``all``: which of its conditions have been TRUE since arrival."""
     still: tuple[str, datetime] | None = None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import msgspec
 
 from cadenza.definitions.expression import Agg, Coalesce, Expr, InSegment, Lit, walk
-from cadenza.definitions.graph import END, START, Bucket, Decide, Graph, Leaf, Tree, flatten
+from cadenza.definitions.graph import END, START, Bucket, Decide, Graph, Leaf, Stop, Tree, flatten
 from cadenza.definitions.kinds import Journey, Template
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.project import Project, version_of
 from cadenza.definitions.typecheck import property_types
+from cadenza.ids import message_id
 from cadenza.sql.columns import Schema, expand, reactive_events, schema_of
 from cadenza.sql.local_wait import CALENDAR_DIMENSIONS, calendar_rows, local_row
 
@@ -108,7 +108,7 @@ def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[
         for way in stop.ways:
             rows["t_way"].append(_way_row(version, stop.step, way))
         if stop.kind == "send":
-            rows["t_send"].append(_send_row(program, jid, stop.step, stop.path, stop.template))
+            rows["t_send"].append(_send_row(program, jid, stop))
         if stop.local is not None:
             row = local_row(stop.local, program.project.policy.calendars)
             rows["t_local"].append({"jid": jid, "step": stop.step, **row})
@@ -164,11 +164,12 @@ def _splits(tree: Tree) -> set[str]:
     return set()
 
 
-def _send_row(program: Program, jid: int, step: int, path: str, name: str) -> dict[str, Any]:
-    template = program.templates[name]
+def _send_row(program: Program, jid: int, stop: Stop) -> dict[str, Any]:
+    template, path = program.templates[stop.template], stop.path
+    suffix = message_id(0, path, stop.round)[16:]
     return {
-        "jid": jid, "step": step, "path": path, "suffix": "-" + hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()[:8],
-        "template": name, "template_version": version_of(template),
+        "jid": jid, "step": stop.step, "path": path, "suffix": suffix,
+        "template": stop.template, "template_version": version_of(template),
         "channel": template.channel, "purpose": template.purpose, "message_class": template.message_class,
         "destination": program.project.destination_of(template.channel).name,
     }  # fmt: skip

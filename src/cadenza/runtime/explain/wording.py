@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from cadenza.definitions.expression_text import duration_text, write
-from cadenza.definitions.kinds import Branch, Journey, LocalWait, Send, Split, Step, Update, Wait, WaitFor
+from cadenza.definitions.kinds import Branch, Journey, Jump, LocalWait, Send, Split, Step, Update, Wait, WaitFor
 
 DROPPED = {
     "killed": "a kill switch covers it ({rule})",
@@ -127,6 +127,8 @@ def taken(journey: Journey | None, said: str) -> str:
         return "what it waits for was true already"
     if isinstance(found, WaitFor) and (own := _AWAITED.match(choice)):
         return f"{write(found.any[int(own[1])])} was true"
+    if isinstance(found, Jump):
+        return f"back to '{found.to}'" if choice == "again" else f"no more rounds from '{found.to}'"
     if not isinstance(found, Branch):
         return said
     conditions = [write(arm.when) for arm in found.arms]
