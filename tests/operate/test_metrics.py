@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from cadenza.errors import LedgerError
+from cadenza.runtime.measures import Measures
 from cadenza.runtime.tick import TickReport
 from cadenza.surfaces import metrics as metrics_module
 from cadenza.surfaces.api import api_app
@@ -165,3 +167,22 @@ def test_json_lines_are_json() -> None:
     line = json.loads(handler.format(record))
     assert {"level": "info", "logger": "cadenza.x", "event": "started", "pid": 1}.items() <= line.items()
     assert line["at"].endswith("Z")
+
+
+def test_collectors_beside_are_told_with_their_names(shop: Workspace) -> None:
+    theirs = Measures(shop.clock)
+    theirs.committed(7, 0.001)
+    publisher = shop.operate.publisher("c1", theirs)
+    publisher.start()
+    shop.measures.committed(2, 0.001)
+    found = samples(shop)
+    assert found["cadenza_requests_accepted_total",] == 2
+    assert found["cadenza_requests_accepted_total", "c1"] == 7
+    assert found["process_open_fds", "c1"] > 0
+    folder = shop.folder / ".cadenza" / "journal"
+    assert [path.name for path in folder.iterdir() if path.suffix == ".prom"] == ["c1.prom"]
+    (folder / "c2.prom").write_text("cadenza_requests_accepted_total {{{")
+    os.utime(folder / "c1.prom", (1, 1))
+    assert ("cadenza_requests_accepted_total", "c1") not in samples(shop), "it does not write any more"
+    publisher.close()
+    assert not (folder / "c1.prom").exists()

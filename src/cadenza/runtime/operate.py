@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,8 @@ from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import SqliteOutbox
 from cadenza.ledger.quarantine import ReasonCount
 from cadenza.runtime.doctor import Doctor, journal_bytes
+from cadenza.runtime.measures import Measures
+from cadenza.runtime.published_measures import Publisher, published
 from cadenza.runtime.tail import Tail, Wanted
 
 
@@ -43,3 +45,11 @@ class Operate:
         """For metrics: a few reads of small tables, one index scan of the quarantine. Raises LedgerError."""
         waiting = journal_bytes(self._log, self._journals)
         return Figures(self._log.tallies.entries(), self._log.quarantined.counts(), waiting)
+
+    def publisher(self, name: str, measures: Measures) -> Publisher:
+        """What tells the measures of the collector ``name``, a process of its own, to the others."""
+        return Publisher(self._journals, name, measures)
+
+    def published_measures(self) -> Iterator[tuple[str, str]]:
+        """(name, measures as text) of each collector that runs as a process of its own."""
+        return published(self._journals, self._clock)

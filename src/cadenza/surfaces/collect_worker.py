@@ -174,7 +174,12 @@ def work(folder: Path, name: str, listening: socket.socket, ready: Callable[[], 
         script = declared_script(os.environ)
         collect = collect_app(collector, workspace.write_keys, script, workspace.screen, workspace.webhooks)
         front = Front(collect, collector)
-        Http(_Checked(collect, collector.trouble), front.protocol(), ready).run_on(listening)
+        telling = workspace.operate.publisher(name, workspace.measures)
+        telling.start()
+        try:
+            Http(_Checked(collect, collector.trouble), front.protocol(), ready).run_on(listening)
+        finally:
+            telling.close()
         collector.close()
 
 

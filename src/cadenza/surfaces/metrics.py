@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.parser import text_string_to_metric_families
 
 from cadenza.clock import to_micros
 from cadenza.workspace import ReasonCount, Status, Workspace
@@ -26,7 +27,29 @@ def exposition(workspace: Workspace) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     figures = workspace.operate.figures()
     registry.register(_Collected(workspace.status(), figures.tally, figures.quarantine, figures.journal_bytes))
-    return generate_latest(registry) + workspace.measures.exposition()
+    registry.register(_Measured(workspace.measures.exposition().decode(), list(workspace.operate.published_measures())))
+    return generate_latest(registry)
+
+
+class _Measured:
+    """The measures of this process, and those of collectors that run beside it with their name as ``collector``."""
+
+    def __init__(self, own: str, others: Sequence[tuple[str, str]]) -> None:
+        self._own, self._others = own, others
+
+    def collect(self) -> Iterator[Metric]:
+        families = {family.name: family for family in text_string_to_metric_families(self._own)}
+        for name, text in self._others:
+            try:
+                found = list(text_string_to_metric_families(text))
+            except ValueError:  # a file that was damaged tells nothing
+                continue
+            for family in found:
+                known = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                known.samples += [
+                    sample._replace(labels={**sample.labels, "collector": name}) for sample in family.samples
+                ]
+        yield from families.values()
 
 
 class _Collected:
