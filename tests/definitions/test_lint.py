@@ -158,3 +158,22 @@ def test_journeys_of_equal_rank(
 def test_every_code_is_documented() -> None:
     page = (ROOT / "docs/howto/lint.md").read_text()
     assert [code for code in CODES if f"| `{code}` |" not in page] == []
+
+
+def test_steps_inside_the_arms_of_a_wait_are_looked_at(starter: Files, read: Callable[[Files], Loaded]) -> None:
+    inner = "[ { branch: [ { when: orders > 1, steps: [] }, { unknown: [ { wait: 1 day } ] }, { otherwise: [] } ] } ]"
+    starter["journeys/more.yaml"] = _journey(
+        "more", "{ event: Order Completed }",
+        f"""
+  - wait_for:
+      any:
+        - when: event('Email Link Clicked')
+          steps: {inner}
+      until: 1 day
+      timeout: {inner}
+""",
+    )  # fmt: skip
+    assert _told(read(starter)) == [
+        ("unknown-never-taken", "journeys/more.yaml", 11),
+        ("unknown-never-taken", "journeys/more.yaml", 13),
+    ]

@@ -14,7 +14,7 @@ from cadenza.surfaces.cli import main
 from cadenza.workspace import Workspace
 from tests.journey_tests.kit import run
 
-LEAST = 95
+LEAST = 85
 """Percent of every journey that its tests reach."""
 PARTS = ("**What it is for.**", "**Adapt it.**", "**Measure.**")
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cadenza.definitions.load import load
 from cadenza.definitions.moments import instant_of, parse_moment
+from cadenza.definitions.step_names import place_names, written_at
 from cadenza.errors import CadenzaError, ExpressionError
 from cadenza.ids import BUCKETS, bucket
 from cadenza.runtime.testing.script import choose
+from cadenza.workspace import Workspace
 
 BANDS = st.tuples(st.sampled_from("abcdef"), st.integers(0, BUCKETS - 2_000), st.integers(2_000, BUCKETS)).map(
     lambda b: (b[0], b[1], max(b[1] + 2_000, b[2]))
@@ -73,3 +77,19 @@ def test_a_time_that_occurs_twice_is_the_earlier() -> None:
     assert instant_of(parse_moment("2026-10-25 01:30"), "2026-10-24 09:00", "Europe/London") == datetime(
         2026, 10, 25, 0, 30
     )
+
+
+def test_places_of_a_wait_with_arms_have_names(tmp_path: Path) -> None:
+    Workspace.create(tmp_path, "appointment_reminder")
+    [journey] = load(tmp_path).project.journeys
+    names = place_names(journey)
+    assert {
+        "wait_for 3",
+        "wait_for event('Appointment Answered', where => answer = 'cancel')",
+        "timeout",
+        "past",
+    } <= names
+    assert {"send appointment_cancelled", "steps[3].wait_for.any[2].steps[0]", "wait_date appointment_at"} <= names
+    places = load(tmp_path).places
+    for path in ("steps[3].wait_for.any[2].steps[0]", "steps[3].wait_for.timeout[0]"):
+        assert ("journeys", journey.name, written_at(path)) in places

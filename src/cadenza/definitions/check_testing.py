@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from zoneinfo import available_timezones
 
 from cadenza.definitions import kinds_testing as kinds
 from cadenza.definitions.findings import Findings
+from cadenza.definitions.flags import nested_steps
 from cadenza.definitions.graph import JourneyTooLarge
-from cadenza.definitions.kinds import Journey
+from cadenza.definitions.kinds import Journey, Step
 from cadenza.definitions.moments import MOMENT, instant_of, parse_moment
 from cadenza.definitions.project import Location, Project
 from cadenza.definitions.step_names import exit_reasons, place_names
@@ -49,19 +51,20 @@ def arms_of(project: Project) -> dict[str, list[str]]:
     """Split (of any kind that has arms with shares) -> its arms, over all journeys."""
     found: dict[str, list[str]] = {}
 
-    def walk(steps: Any) -> None:
-        for step in steps:
-            arms = getattr(step, "arms", ())
-            if arms and all(hasattr(arm, "share_bp") for arm in arms):
-                found.setdefault(step.name, []).extend(arm.name for arm in arms)
-            for below in (*arms, step):
-                for attribute in ("steps", "unknown", "otherwise"):
-                    inner = getattr(below, attribute, ())
-                    walk(inner if isinstance(inner, tuple) else ())
-
     for journey in project.journeys:
-        walk(journey.steps)
+        for name, arms in splits_of(journey.steps):
+            found.setdefault(name, []).extend(arm.name for arm in arms)
     return found
+
+
+def splits_of(steps: tuple[Step, ...]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """(name, arms) of every step that sends people to arms by shares, at any depth."""
+    for step in steps:
+        arms = getattr(step, "arms", ())
+        if arms and all(hasattr(arm, "share_bp") for arm in arms):
+            yield step.name, arms  # type: ignore[union-attr]
+        for below in nested_steps(step):
+            yield from splits_of(below)
 
 
 def holdouts_of(project: Project) -> frozenset[str]:

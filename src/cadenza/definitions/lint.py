@@ -29,7 +29,7 @@ from cadenza.definitions.expression import (
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.flags import nested_steps
 from cadenza.definitions.kinds import RecordMapping, Template, WebhookRecord
-from cadenza.definitions.kinds_journey import Branch, ExitStep, Journey, Step, Update, Wait
+from cadenza.definitions.kinds_journey import Branch, ExitStep, Journey, Step, Update, Wait, WaitFor
 from cadenza.definitions.project import Project
 from cadenza.definitions.typecheck import expressions_of
 from cadenza.errors import near_miss
@@ -134,27 +134,27 @@ def _fields(project: Project, findings: Findings) -> None:
 
 
 def _branches(project: Project, journey: Journey, findings: Findings) -> None:
-    never = _never_null(project)
+    never = never_null(project)
     for path, step in _places(journey.steps, "steps"):
         if not isinstance(step, Branch) or not any(not isinstance(s, ExitStep) for s in step.unknown):
             continue
-        if all(_has_value(arm.when, never) for arm in step.arms):
+        if all(has_value(arm.when, never) for arm in step.arms):
             what = "None of the branch's conditions can be null, so its 'unknown' arm is never taken."
             remedy = "Leave 'unknown: []', or ask for what may be missing."
             findings.warning(what, "journeys", journey.name, f"{path}.unknown.0", remedy, "unknown-never-taken")
 
 
-def _never_null(project: Project) -> frozenset[str]:
+def never_null(project: Project) -> frozenset[str]:
     """Computed traits that always have a value."""
     found: frozenset[str] = frozenset()
     while True:
-        more = {t.name for t in project.traits if t.value is not None and _has_value(t.value, found)}
+        more = {t.name for t in project.traits if t.value is not None and has_value(t.value, found)}
         if more == found:
             return found
         found = frozenset(more)
 
 
-def _has_value(node: Expr, never: frozenset[str]) -> bool:
+def has_value(node: Expr, never: frozenset[str]) -> bool:
     """Whether the expression is never null."""
     match node:
         case Lit(text, _):
@@ -166,9 +166,9 @@ def _has_value(node: Expr, never: frozenset[str]) -> bool:
         case EventIs() | InSegment() | InJourney() | Consented() | IsNull():
             return True
         case Coalesce(args):
-            return any(_has_value(arg, never) for arg in args)
+            return any(has_value(arg, never) for arg in args)
     below = children(node)
-    return bool(below) and all(_has_value(child, never) for child in below)
+    return bool(below) and all(has_value(child, never) for child in below)
 
 
 # --- journeys that start one another --------------------------------------------------------------------------
@@ -269,6 +269,12 @@ def _places(steps: tuple[Step, ...], path: str) -> Iterator[tuple[str, Step]]:
     for number, step in enumerate(steps):
         at = f"{path}.{number}"
         yield at, step
+        if isinstance(step, WaitFor):
+            for index, inner in enumerate(step.arms):
+                yield from _places(inner, f"{at}.any.{index}.steps")
+            yield from _places(step.matched, f"{at}.matched")
+            yield from _places(step.timeout, f"{at}.timeout")
+            continue
         arms = getattr(step, "arms", ())
         for index, arm in enumerate(arms):
             yield from _places(arm.steps, f"{at}.arms.{getattr(arm, 'name', index)}.steps")

@@ -13,11 +13,11 @@ import msgspec
 
 from cadenza.definitions.expression_text import duration_text, write
 from cadenza.definitions.graph import END, Graph, flatten
-from cadenza.definitions.kinds import Journey, Wait
+from cadenza.definitions.kinds import Journey, Wait, WaitFor
 
 _TOKEN = re.compile(r"([^\[\].]+)(?:\[([0-9]+)\])?")
 _ABOUT = ("template", "as_", "name", "team", "journey", "destination")
-_ARM = re.compile(r"arms\[([0-9]+)\]\.steps")
+_ARM = re.compile(r"(?:arms|any)\[([0-9]+)\]\.steps")
 EXITS = ("goal", "disqualified", "superseded", "time_limit")
 
 
@@ -26,6 +26,11 @@ def step_at(journey: Journey, path: str) -> Any:
     at: Any = journey
     for name, index in _TOKEN.findall(path):
         if isinstance(at, msgspec.Struct) and name == at.__struct_config__.tag:
+            continue
+        if isinstance(at, WaitFor) and name == "any":
+            name = "arms"  # the steps of the condition
+        if isinstance(at, tuple) and name == "steps":
+            at = at[int(index)] if index and int(index) < len(at) else None
             continue
         if isinstance(at, dict):
             at = at.get(name)
@@ -71,6 +76,8 @@ def way_names(journey: Journey, said: str) -> tuple[str, ...]:
     arm = _ARM.fullmatch(choice)
     if arm:
         number = int(arm[1])
+        if isinstance(found, WaitFor):
+            return f"{step_names(journey, 'wait_for', path)[0]} {number + 1}", f"{kind} {write(found.any[number])}"
         arms = getattr(found, "arms", ())
         when = getattr(arms[number], "when", None) if number < len(arms) else None
         return (f"{kind} {number + 1}", *([f"{kind} {write(when)}"] if when is not None else []))
@@ -101,5 +108,5 @@ def written_at(path: str) -> str:
     >>> written_at("steps[0].split.a.steps[1].branch.arms[2].steps[0]")
     'steps.0.arms.a.steps.1.arms.2.steps.0'
     """
-    found = re.sub(r"\.split\.([^.\[]+)", r".arms.\1", path.replace(".branch.", "."))
+    found = re.sub(r"\.split\.([^.\[]+)", r".arms.\1", re.sub(r"\.(branch|wait_for)\.", ".", path))
     return re.sub(r"\[([0-9]+)\]", r".\1", found)

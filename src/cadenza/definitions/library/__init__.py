@@ -28,13 +28,16 @@ _SHOP = ("base", "shop")
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     Blueprint(name="onboarding", summary="From the sign-up to the first useful result."),
+    Blueprint(name="trial_to_paid", summary="From the first day of a trial to the decision; it follows the trial's end."),
     Blueprint(name="adoption", summary="Who does by hand what a feature could do is shown it, when it is worth it."),
     Blueprint(name="upsell_on_usage", summary="The plan grows tight: said early, said again at the limit."),
+    Blueprint(name="renewal", summary="60, 30 and 7 days before a contract ends, wherever that date moves."),
     Blueprint(name="abandoned_cart", summary="A cart was left: one reminder, and an incentive for good customers.",
               pieces=_SHOP),
     Blueprint(name="win_back", summary="A customer who came back before has not ordered for long.", pieces=_SHOP),
     Blueprint(name="loyalty_tier", summary="A tier is reached or close; it is left as orders grow old.", pieces=_SHOP),
     Blueprint(name="referral", summary="Who would recommend us is asked to, and thanked."),
+    Blueprint(name="appointment_reminder", summary="Booked, called to mind, and confirmed, moved or cancelled."),
     Blueprint(name="post_service_recovery", summary="A serious problem: sorry, a question when it is solved, amends."),
 )  # fmt: skip
 """Every template, in the order of a customer's life."""

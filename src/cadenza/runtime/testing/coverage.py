@@ -4,24 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cadenza.definitions.expression import (
-    Agg,
-    Binary,
-    Coalesce,
-    Consented,
-    EventIs,
-    Expr,
-    Flag,
-    InJourney,
-    InSegment,
-    IsNull,
-    Lit,
-    Not,
-    Prop,
-    Trait,
-)  # fmt: skip
+from cadenza.definitions.expression import Prop
 from cadenza.definitions.graph import END, Graph, flatten
 from cadenza.definitions.kinds import Journey
+from cadenza.definitions.lint import has_value, never_null
 from cadenza.definitions.project import Location, Project
 from cadenza.definitions.step_names import step_at, step_names, way_names, written_at
 from cadenza.definitions.typecheck import properties_of
@@ -139,29 +125,8 @@ def _may_lack(project: Project, journey: Journey) -> bool:
 
 def _always_known(project: Project, branch: object) -> bool:
     """Whether no condition of a branch can be null."""
-    return all(never_null(project, arm.when) for arm in getattr(branch, "arms", ()))
-
-
-def never_null(project: Project, tree: Expr) -> bool:
-    """Whether an expression is known for everybody. Said of what surely is: counts, memberships, consent, what is
-    coalesced with one of these; computed traits by what computes them."""
-    match tree:
-        case InSegment() | InJourney() | Consented() | EventIs() | IsNull() | Flag():
-            return True
-        case Lit(value):
-            return value is not None
-        case Agg(fn="count"):
-            return True
-        case Not(arg):
-            return never_null(project, arg)
-        case Binary(_, left, right):
-            return never_null(project, left) and never_null(project, right)
-        case Coalesce(args):
-            return any(never_null(project, arg) for arg in args)
-        case Trait(name):
-            value = project.trait(name).value
-            return value is not None and never_null(project, value)
-    return False
+    known = never_null(project)
+    return all(has_value(arm.when, known) for arm in getattr(branch, "arms", ()))
 
 
 def _may_last(project: Project, graph: Graph, journey: Journey) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from cadenza.clock import from_micros, to_micros
+from cadenza.definitions.check_testing import splits_of
 from cadenza.definitions.kinds_testing import Actor, Happening, JourneyTest, person_of
 from cadenza.definitions.moments import instant_of, parse_moment
 from cadenza.definitions.project import Project
@@ -194,7 +195,7 @@ def bands_of(actor: Actor, test: JourneyTest, project: Project) -> list[Band]:
     ]
     asked, own, others = [], [], []
     for journey in project.journeys:
-        for name, arms in _splits(journey.steps):
+        for name, arms in splits_of(journey.steps):
             band = _band(name, arms, actor.arms.get(name))
             kind = asked if name in actor.arms else own if journey.name == test.journey else others
             if band is not None and band not in kind:
@@ -207,17 +208,6 @@ def bands_of(actor: Actor, test: JourneyTest, project: Project) -> list[Band]:
         if odds * _FREE_TRIES >= 1:
             own.append(band)
     return sorted({*bands, *asked, *own}, key=lambda b: (b[2] - b[1], b))
-
-
-def _splits(steps: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    for step in steps:
-        arms = getattr(step, "arms", ())
-        if arms and all(hasattr(arm, "share_bp") for arm in arms):
-            yield step.name, arms
-        for below in (*arms, step):
-            for attribute in ("steps", "unknown", "otherwise"):
-                inner = getattr(below, attribute, ())
-                yield from _splits(inner if isinstance(inner, tuple) else ())
 
 
 def _band(name: str, arms: tuple[Any, ...], wanted: str | None) -> Band | None:
