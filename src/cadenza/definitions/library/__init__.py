@@ -39,6 +39,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     Blueprint(name="referral", summary="Who would recommend us is asked to, and thanked."),
     Blueprint(name="appointment_reminder", summary="Booked, called to mind, and confirmed, moved or cancelled."),
     Blueprint(name="post_service_recovery", summary="A serious problem: sorry, a question when it is solved, amends."),
+    Blueprint(name="account_programme", summary="The contacts of a chosen account, by role, until it books a meeting."),
 )  # fmt: skip
 """Every template, in the order of a customer's life."""
 
