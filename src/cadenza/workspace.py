@@ -39,6 +39,7 @@ from cadenza.ledger.outbox import State as OutboxState
 from cadenza.ledger.quarantine import Act, Quarantined, Readmitted, ReasonCount
 from cadenza.ledger.quarantine import State as QuarantineState
 from cadenza.runtime import imports
+from cadenza.runtime.alerts import Alert, Alerting
 from cadenza.runtime.audit import Auditing, AuditReport
 from cadenza.runtime.care import Care
 from cadenza.runtime.collect import Collector, Limits, journal_room
@@ -76,7 +77,7 @@ from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
 
 __all__ = [
-    "Act", "AuditReport", "Backtest", "CaseResult", "Collector", "Commanded", "Comparison", "ContractFormat",
+    "Act", "Alert", "AuditReport", "Backtest", "CaseResult", "Collector", "Commanded", "Comparison", "ContractFormat",
     "ContractPlan", "ContractSummary", "ContractText", "ContractView", "Counted", "Covered", "Deliverer", "Deployed",
     "Doctor", "Explanation", "Exported", "Finding", "Fixed", "Forecast", "ImportProgress", "ImportReport",
     "JourneyFigures", "JourneyPlan", "JourneyState", "JourneyVolume", "Killed", "LintReport", "Loaded", "LocalServer",
@@ -321,6 +322,11 @@ class Workspace:
     def lint(self) -> Linting:
         """What is valid and yet probably not meant, with the people it concerns."""
         return Linting(self.validate, self._reading)
+
+    @property
+    def alerts(self) -> Alerting:
+        """What running journeys stopped doing, or do otherwise than they used to."""
+        return Alerting(self._reading, self.clock)
 
     @property
     def audit(self) -> Auditing:

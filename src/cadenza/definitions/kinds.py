@@ -13,6 +13,12 @@ import msgspec
 
 from cadenza.definitions.definition import Definition
 from cadenza.definitions.expression import Expr, Type
+from cadenza.definitions.kinds_alerts import (
+    AlertCode as AlertCode,
+)
+from cadenza.definitions.kinds_alerts import (
+    Alerts as Alerts,
+)
 from cadenza.definitions.kinds_journey import (
     Arm as Arm,
 )

@@ -8,6 +8,7 @@ import msgspec
 
 from cadenza.definitions.definition import Definition
 from cadenza.definitions.expression import Expr
+from cadenza.definitions.kinds_alerts import Alerts
 from cadenza.definitions.kinds_policy import Holdout
 from cadenza.definitions.kinds_wait import LocalWait
 
@@ -151,4 +152,6 @@ class Journey(Definition, frozen=True, kw_only=True):
     holdout: Holdout | None = None
     in_flight: Literal["pin", "exit"] = "pin"
     """What a new version does with those inside an older one."""
+    alerts: Alerts = Alerts()
+    """When it is worth a look although nothing fails."""
     description: str = ""

@@ -19,6 +19,7 @@ from cadenza.definitions.shapes import (
     Truth,
     Whole,
 )
+from cadenza.definitions.surface_alerts import ALERTS
 from cadenza.definitions.surface_kind import COLUMN_TEXT, DESCRIPTION, NAME_TEXT, Kind, field
 from cadenza.definitions.surface_policy import HOLDOUT
 from cadenza.definitions.surface_wait import LOCAL_WAIT as LOCAL_WAIT
@@ -72,6 +73,7 @@ JOURNEYS = Kind(
         field("exit", _EXIT, "The four exits, checked at every item in this order.", required=True),
         field("in_flight", Choice(("pin", "exit")), "What a new version does with those inside an older one.",
            example="pin"),
+        field("alerts", ALERTS, "When it is worth a look although nothing fails.", example="{ no_entries: 1 day }"),
         field("steps", Steps(1), "The steps, from the top down.", required=True),
         DESCRIPTION,
     )),

@@ -148,7 +148,8 @@ def _told(body: dict[str, object]) -> dict[str, object]:
 
 
 def doctor(*, quick: Flag = False, on: OnProject = HERE) -> int:
-    """Look for what is wrong: conservation, checksums, sequence, lag, disk, clock, definitions, server. Changes nothing.
+    """Look for what is wrong: conservation, checksums, sequence, lag, disk, clock, definitions, server, silent journeys.
+    Changes nothing.
 
     Exit codes: 0 nothing wrong, 1 warnings, 3 errors. Works beside the server and without one.
 
@@ -178,8 +179,23 @@ def _findings(workspace: Workspace, display: Display, quick: bool) -> Iterator[F
         yield examined.lag(ask(workspace, "status").consumed)
     except CadenzaError as error:
         yield _failed("lag", error)
+    yield from _journeys(workspace)
     yield _definitions(workspace)
     yield _server(workspace)
+
+
+def _journeys(workspace: Workspace) -> Iterator[Finding]:
+    """What journeys stopped doing, or do otherwise than they used to."""
+    try:
+        alerts = ask(workspace, "alerts")
+    except CadenzaError as error:
+        yield _failed("journeys", error)
+        return
+    for alert in alerts:
+        told = f"{alert.journey}, {alert.code}, {alert.about}"
+        yield Finding(check="journeys", severity="warning", what=alert.what, evidence=told, remedy=alert.remedy)
+    if not alerts:
+        yield Finding(check="journeys", severity="ok", what="no journey does otherwise than it used to.")
 
 
 def _definitions(workspace: Workspace) -> Finding:

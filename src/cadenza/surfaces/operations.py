@@ -15,6 +15,7 @@ from cadenza.surfaces.encoding import plain
 from cadenza.surfaces.operation import Operation, Parameter, limit_of
 from cadenza.surfaces.quarantine_operations import QUARANTINE_OPERATIONS
 from cadenza.workspace import (
+    Alert,
     AuditReport,
     Deployed,
     Explanation,
@@ -140,6 +141,11 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter(name="person", place="query", kind="integer", meaning="Only messages of this person id."),
             Parameter(name="journey", place="query", meaning="Only messages of this journey."),
         ),
+    ),
+    Operation(
+        path="/api/alerts", name="alerts", answer=tuple[Alert, ...], run=lambda workspace, given: workspace.alerts.run(given["as_of"]),
+        summary="What running journeys stopped doing, or do otherwise than they used to, though nothing fails",
+        parameters=(_AS_OF,),
     ),
     Operation(
         path="/api/lint", name="lint", answer=LintReport, group="definitions",
