@@ -72,6 +72,7 @@ from cadenza.runtime.tick import Progress, Ticker, TickReport
 from cadenza.runtime.trials import Backtest, Forecast, JourneyVolume, Side, Trials
 from cadenza.runtime.trials import Wanted as Trial
 from cadenza.runtime.webhooks import Webhooks
+from cadenza.simulate.why_not import Counterfactuals, WhyNot
 from cadenza.sql.read_only import read_only
 from cadenza.store.duckdb_engine import DuckEngine
 from cadenza.store.parquet import ParquetFiles
@@ -84,7 +85,7 @@ __all__ = [
     "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome", "Plan", "Progress", "Project",
     "Quarantine", "QuarantineState", "Quarantined", "Readmitted", "ReasonCount", "RebuildReport", "Replayed",
     "Report", "Seen", "SegmentFigures", "ServerInfo", "Severity", "Shown", "Side", "Status", "SuiteResult", "Tail",
-    "TickReport", "Trial", "Wanted", "Workspace", "announce_server", "find_server", "withdraw_server",
+    "TickReport", "Trial", "Wanted", "WhyNot", "Workspace", "announce_server", "find_server", "withdraw_server",
 ]  # fmt: skip
 
 JOURNALS = "journal"
@@ -322,6 +323,11 @@ class Workspace:
     def lint(self) -> Linting:
         """What is valid and yet probably not meant, with the people it concerns."""
         return Linting(self.validate, self._reading)
+
+    @property
+    def why_not(self) -> Counterfactuals:
+        """What would have let a message go, or a person enter."""
+        return Counterfactuals(self._reading, self._in_force, lambda: self._log)
 
     @property
     def alerts(self) -> Alerting:

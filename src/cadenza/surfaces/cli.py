@@ -36,7 +36,7 @@ from cadenza.surfaces import (
 from cadenza.surfaces import demo as demo_project
 from cadenza.surfaces.cli_quarantine import quarantine_app
 from cadenza.surfaces.collect_asked import declared_script
-from cadenza.surfaces.explain_text import render_explanation
+from cadenza.surfaces.explain_text import render_explanation, render_why_not
 from cadenza.surfaces.logs import Format, set_up
 from cadenza.surfaces.on_project import HERE, OnProject, alone, instant, using
 from cadenza.surfaces.plan_text import render_plan
@@ -46,7 +46,7 @@ from cadenza.surfaces.reading import ask
 from cadenza.surfaces.report_tables import render_report
 from cadenza.surfaces.server import Server, Settings
 from cadenza.surfaces.terminal import Terminal
-from cadenza.workspace import OutboxState, Plan, RebuildReport, TickReport, Workspace, find_server
+from cadenza.workspace import OutboxState, Plan, RebuildReport, TickReport, WhyNot, Workspace, find_server
 
 TOKEN_VARIABLE = "CADENZA_API_TOKEN"
 PORT = 8400
@@ -368,7 +368,14 @@ def report(*, as_of: str | None = None, on: OnProject = HERE) -> int:
 
 
 @app.command
-def explain(person: str, journey: str | None = None, /, *, on: OnProject = HERE) -> int:
+def explain(
+    person: str,
+    journey: str | None = None,
+    /,
+    *,
+    why_not: Annotated[bool, Parameter(negative=())] = False,
+    on: OnProject = HERE,
+) -> int:
     """Why one person is where they are: identity, traits, segments, journeys, messages, each with its evidence.
 
     Parameters
@@ -377,8 +384,19 @@ def explain(person: str, journey: str | None = None, /, *, on: OnProject = HERE)
         A person id, or any identifier of the person such as an e-mail address.
     journey
         Only this journey, with the times it was not entered and why.
+    why_not
+        Instead: the smallest set of facts whose change would have let the last refused message or entry of the journey go.
     """
     with using(on) as (workspace, terminal, _):
+        if why_not:
+            if journey is None:
+                raise CadenzaError("--why-not is about one journey.", remedy="Name it after the person.")
+            refused: WhyNot = ask(workspace, "why_not", person=person, journey=journey)
+            if on.json:
+                terminal.answer(refused)
+            for line in render_why_not(refused):
+                terminal.say(line)
+            return EXIT_OK
         name = "explain_person" if journey is None else "explain_journey"
         found = ask(workspace, name, person=person, journey=journey)
         if on.json:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cadenza.runtime.explain import Explanation
 from cadenza.runtime.explain.views import MessageView, NotQualifiedView, PassageView, SourceView, TraitView
+from cadenza.workspace import WhyNot
 
 WIDTH = 100
 """Columns of the plain text."""
@@ -41,6 +42,17 @@ def render_explanation(explanation: Explanation) -> list[RenderableType]:
     parts.append(Text("Journeys" if x.journey is None else f"Journey {x.journey}", style="bold"))
     told = [*(_passage(p) for p in x.passages), *_refusals(x), *_unanswered(x), *_assignments(x)]
     return [*parts, *(told or [_line("Nothing triggered a journey for this person.")])]
+
+
+def render_why_not(refused: WhyNot) -> Iterator[str]:
+    """What would have let the last refused message or entry go, line by line."""
+    yield f"{refused.person} in {refused.journey}: the {refused.what} of {_at(refused.at)} UTC was refused: {refused.reason}."
+    if refused.facts is None:
+        yield f"No set of facts was found whose change lets it go ({refused.runs:,} runs of the reference model)."
+        return
+    yield f"It would have gone at {_at(refused.happens_at)} UTC if:"
+    yield from (f"  - {fact}" for fact in refused.facts)
+    yield f"Seen to work on the reference model, run {refused.runs:,} times."
 
 
 def _at(instant: datetime | None) -> str:

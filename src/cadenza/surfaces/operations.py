@@ -28,6 +28,7 @@ from cadenza.workspace import (
     Report,
     SegmentFigures,
     Status,
+    WhyNot,
     Workspace,
 )  # fmt: skip
 
@@ -111,6 +112,12 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/api/persons/{person}/journeys/{journey}", name="explain_journey", answer=Explanation, run=_explain,
         parameters=(_PERSON, _JOURNEY),
         summary="One person in one journey: why in, why not, every step and message",
+    ),
+    Operation(
+        path="/api/persons/{person}/journeys/{journey}/why-not", name="why_not", answer=WhyNot,
+        run=lambda workspace, given: workspace.why_not.run(given["person"], given["journey"]),
+        parameters=(_PERSON, _JOURNEY),
+        summary="The smallest set of facts whose change would have let the last refused message or entry go",
     ),
     Operation(
         path="/api/segments", name="segments", answer=list[SegmentFigures], run=_segments,
