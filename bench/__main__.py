@@ -16,7 +16,19 @@ import msgspec
 
 from bench.figures import ROOT, Figure, child_environment, from_json, say, table
 
-NAMES = ("year", "wave", "live", "dbos_peer", "collect", "take_in", "rebuild", "webhooks")
+NAMES = (
+    "year",
+    "wave",
+    "live",
+    "dbos_peer",
+    "collect",
+    "take_in",
+    "rebuild",
+    "webhooks",
+    "backtest",
+    "curve",
+    "forward",
+)
 
 
 def run_one(name: str, small: bool) -> list[Figure] | None:

@@ -95,7 +95,7 @@ def figures(options: argparse.Namespace) -> list[Figure]:
         folder = Path(scratch) / "online-retail"
         shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns(".cadenza", "demo"))
         if options.small:
-            _shorten(folder / "data" / "online_retail.parquet")
+            shorten(folder / "data" / "online_retail.parquet")
         command = [sys.executable, "-m", "bench.year", "--child", str(folder)]
         done = subprocess.run(command, cwd=ROOT, env=child_environment(), stdout=subprocess.PIPE, check=True)
         found = msgspec.json.decode(done.stdout, type=Replay)
@@ -120,7 +120,8 @@ def _figures(found: Replay, bare: Meter, whole: bool) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _shorten(path: Path) -> None:
+def shorten(path: Path) -> None:
+    """Leave only the first four days of the example's file."""
     engine = DuckEngine.open(None)
     part = path.with_suffix(".part")
     engine.execute(f"COPY (SELECT * FROM read_parquet('{path}') WHERE InvoiceDate < TIMESTAMP '{SMALL_UNTIL}') TO '{part}' (FORMAT parquet)")  # fmt: skip

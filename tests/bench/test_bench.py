@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import bench.__main__ as everything
-from bench import collect, dbos_peer, live, rebuild, take_in, wave, webhooks, year
+from bench import backtest, collect, curve, dbos_peer, forward, live, rebuild, take_in, wave, webhooks, year
 from bench.figures import Figure, number, percentile, table
 from bench.shop import FIRST_PID, NOON, WRITTEN, Written, fill, happens, later, make_project
 from bench.ticking import Bench
@@ -144,6 +144,26 @@ def test_take_in() -> None:
 def test_rebuild(archived: bool) -> None:
     [found] = rebuild.figures(Namespace(small=True, archived=archived))
     assert found.value > 0 and found.ratio and found.ratio > 1
+
+
+def test_backtest() -> None:
+    [found] = backtest.figures(Namespace(small=True))
+    assert found.aim == 60 and " 0 entered" not in found.note
+    assert "statements a wave" in found.note and " 0.0 statements" not in found.note
+
+
+def test_curve() -> None:
+    few, many, small, large = curve.figures(Namespace(small=True, movers=10_000))
+    assert (few.ratio, small.ratio) == (1, 1) and few.baseline == many.baseline
+    # The same people move, whatever the number of journeys and of persons.
+    assert few.note.partition("; ")[2] == many.note.partition("; ")[2] != ""
+    assert small.note.partition("; ")[2] == large.note.partition("; ")[2] != "0 moves"
+
+
+def test_forward() -> None:
+    [found] = forward.figures(Namespace(small=True, persons=0, days=0, rate=0.05))
+    assert found.name == "500 people, 20 journeys, 2 days" and found.note.startswith("50 events")
+    assert " 0 entered" not in found.note and " 0 messages" not in found.note
 
 
 def test_every_benchmark_is_in_the_list() -> None:
