@@ -122,6 +122,8 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "holidays_are_open": (Slip("stages/journeys/waiting.sql", "AND f.day = CAST(d.day AS DATE)", "AND FALSE"),),
     "past_date_goes_on": (Slip("stages/journeys/waiting.sql", "x.target < x.now THEN 'past'", "x.target < x.now THEN 'timer'"),),
     "time_alone_is_not_looked_at": (Slip("stages/journeys/rechecking.sql", "check_at = :at", "check_at = CASE WHEN FALSE THEN :at END"),),
+    "entering_asks_no_key": (Slip("stages/journeys/entering.sql", "CASE WHEN t.keyed THEN nullif(s.key, '') END", "NULL"),),
+    "two_enter_as_one": (Slip("stages/journeys/entering.sql", "WHEN j.turn > 1 THEN 're_entry'", ""),),
     "a_jump_too_many": (Slip("definitions/graph.py:_Flattening._jump", "times >= step.at_most", "times > step.at_most"),),
     "rounds_share_a_message_id": (Slip("sql/program.py:_send_row", "path, stop.round", "path"),),
     "all_must_hold_together": (
@@ -164,6 +166,7 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "the_last_true_condition_wins": (2015, "waits"),
     "frozen_clocks_run": (2111, "control"), "pause_lets_in": (2001, "control"), "pause_lets_go_on": (2140, "control"),
     "kill_spares_transactional": (2256, "control"), "stop_withdraws_nothing": (2101, "control"),
+    "entering_asks_no_key": (2020, "enters"), "two_enter_as_one": (2002, "enters"),
     "a_jump_too_many": (2002, "jumps"), "rounds_share_a_message_id": (2002, "jumps"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that

@@ -86,6 +86,8 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     ),
     "supersedes_across_arenas": ("passages", "if lower and _rivals(e, entrant.journey) and", "if lower and"),
     "time_alone_is_not_looked_at": ("model", "e.check_at = self._next_check(e, view)", "e.check_at = None"),
+    "entering_asks_no_key": ("passages", "asks.key or None", "None"),
+    "two_enter_as_one": ("passages", "if any(e in running for e in same):", "if any(e in running and e.entered_at < view.now for e in same):"),
     "a_jump_too_many": ("passages", "if times < most:", "if times <= most:\n                        most += 1"),
     "rounds_share_a_message_id": ("contact", "e.step, self._round(e))", "e.step)"),
     "all_must_hold_together": ("passages", "e.seen |= set(true)", "e.seen = set(true)"),

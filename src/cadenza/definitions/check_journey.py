@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cadenza.definitions import kinds
+from cadenza.definitions.check_enter import check_enters
 from cadenza.definitions.check_jump import check_jumps
 from cadenza.definitions.check_wait import check_local_wait
 from cadenza.definitions.expression import Type
@@ -25,6 +26,7 @@ def check_journeys(project: Project, scope: Scope, findings: Findings) -> None:
     shares: dict[str, tuple[int, str]] = {}
     if project.policy.holdout:
         shares[project.policy.holdout.name] = (project.policy.holdout.share_bp, "the policy")
+    check_enters(project, findings, scope.partial)
     for journey in project.journeys:
         _Check(project, scope, findings, journey).all()
         if journey.holdout and journey.holdout.name:

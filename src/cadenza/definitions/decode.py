@@ -352,6 +352,8 @@ class Decoder:
 
     def _step_of(self, entry: Entry, path: str) -> kinds.Step | None:
         match entry.key:
+            case "enter":
+                return kinds.Enter(journey=self.text(shapes.Text(meaning="a journey"), entry.node, "'enter'"))
             case "jump":
                 return self._map(surface_journey.JUMP, entry.node, path, "'jump'")
             case "send":

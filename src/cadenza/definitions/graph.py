@@ -30,6 +30,7 @@ from cadenza.definitions.expression import (
 )  # fmt: skip
 from cadenza.definitions.kinds import (
     Branch,
+    Enter,
     ExitStep,
     Journey,
     Jump,
@@ -67,6 +68,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     seconds: int = 0
     template: str = ""
+    journey: str = ""
+    """At ``enter``: the journey to enter."""
     conditions: tuple[Expr, ...] = ()
     every: bool = False
     """Whether each condition must have been TRUE since arrival, or one is enough."""
@@ -303,6 +306,10 @@ class _Flattening:
             case Wait(duration_s=seconds):
                 stop = Stop(step=number, path=path, kind="wait", seconds=seconds,
                             ways={"timer": self._resume(after, flags)})  # fmt: skip
+            case Enter(journey=name):
+                stop = Stop(
+                    step=number, path=path, kind="enter", journey=name, ways={"asked": self._resume(after, flags)}
+                )
             case Update(set=values):
                 stop = Stop(step=number, path=path, kind="update", set=values,
                             ways={"updated": self._resume(after, flags)})  # fmt: skip

@@ -26,6 +26,9 @@ from cadenza.definitions.kinds_journey import (
     Branch as Branch,
 )
 from cadenza.definitions.kinds_journey import (
+    Enter as Enter,
+)
+from cadenza.definitions.kinds_journey import (
     Entry as Entry,
 )
 from cadenza.definitions.kinds_journey import (

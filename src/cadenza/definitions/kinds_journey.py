@@ -130,13 +130,19 @@ class Jump(_Step, frozen=True, kw_only=True, tag_field="step", tag="jump"):
     at_most: int
 
 
+class Enter(_Step, frozen=True, kw_only=True, tag_field="step", tag="enter"):
+    """Make the person a candidate of another journey, by its own rules of entry and with the key of this enrollment."""
+
+    journey: str
+
+
 class ExitStep(_Step, frozen=True, kw_only=True, tag_field="step", tag="exit"):
     """End here. The reason is the author's word, default ``completed``."""
 
     reason: str = "completed"
 
 
-Step = Union[Send, Wait, WaitFor, Branch, Split, Update, Jump, ExitStep]
+Step = Union[Send, Wait, WaitFor, Branch, Split, Update, Jump, Enter, ExitStep]
 
 
 class Journey(Definition, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ import msgspec
 
 from cadenza.definitions.expression import Agg, EventIs, Expr, InJourney, InSegment, Prop, Trait, children
 from cadenza.definitions.flags import nested_steps, sent_templates
-from cadenza.definitions.kinds import Branch, Journey, Step, Update, WaitFor
+from cadenza.definitions.kinds import Branch, Enter, Journey, Step, Update, WaitFor
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.project import Project
 from cadenza.definitions.typecheck import CALL_CONTRACTS
@@ -119,6 +119,8 @@ def _of_journey(journey: Journey) -> Iterator[tuple[Node, Node, str]]:
     for where, tree in _of_steps(journey.steps):
         yield from _of_expression(tree, reader, where, event)
     yield ("metric", journey.outcome.metric), reader, "outcome"
+    for entered in _entered(journey.steps):
+        yield reader, ("journey", entered), "enter"
     for trait in _updated(journey.steps):
         yield reader, ("trait", trait), "update"
 
@@ -131,6 +133,15 @@ def _of_steps(steps: Iterable[Step]) -> Iterator[tuple[str, Expr]]:
             yield from (("steps.branch", arm.when) for arm in step.arms)
         for below in nested_steps(step):
             yield from _of_steps(below)
+
+
+def _entered(steps: Iterable[Step]) -> Iterator[str]:
+    """The journeys that the steps enter."""
+    for step in steps:
+        if isinstance(step, Enter):
+            yield step.journey
+        for below in nested_steps(step):
+            yield from _entered(below)
 
 
 def _updated(steps: Iterable[Step]) -> Iterator[str]:

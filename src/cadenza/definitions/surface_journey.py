@@ -145,9 +145,10 @@ STEP_DOCS: dict[str, str] = {
     "split": "`split: { name, arms: { a: { share: 50%, steps: [...] }, ... } }`. A sticky random split.",
     "update": "`update: { TRAIT: value }`. Sets traits of kind `from`.",
     "jump": "`jump: { to: LABEL, at_most: 3 }`. Goes on at the step that has `label: LABEL` beside it, so often; then on.",
+    "enter": "`enter: JOURNEY`. Makes the person a candidate of another journey, by its rules of entry, and goes on.",
     "exit": "`exit: REASON`. Ends the passage; the reason defaults to `completed`.",
 }  # fmt: skip
 """Steps: name -> what it does."""
 
-LATER_STEPS = ("experiment", "decide", "hand_off", "call", "sync", "enter")
+LATER_STEPS = ("experiment", "decide", "hand_off", "call", "sync")
 """Steps of the language that this release does not run yet."""

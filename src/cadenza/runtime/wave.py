@@ -119,7 +119,7 @@ class Wave:
         if self._live and (shape.consents or shape.suppressions) and program.templates:
             run(engine, [effects.cancel_withdrawn(program)])
             self.cancelled = True
-        candidates = journeys.triggered(program, arrived.events, changed)
+        candidates = journeys.triggered(program, arrived.events, changed) | journeys.asked(program, due)
         if frontier or candidates:
             names = journeys.widened_events(program, arrived.events)
             reach = _Reach(
@@ -146,7 +146,9 @@ class Wave:
     ) -> profiles.Row:
         program = self._program
         changes = frozenset((s, e) for s in program.schema.segments for e in (True, False)) if evaluate else frozenset()
-        candidates = journeys.widened_candidates(program, journeys.triggered(program, arrived.events, changes))
+        candidates = journeys.widened_candidates(
+            program, journeys.triggered(program, arrived.events, changes) | journeys.asked(program, frontier)
+        )
         needs = Needs()
         compiler = Compiler(program.schema, needs, journeys.widened_events(program, arrived.events))
         for tree in journeys.expressions(program, frontier, candidates):
@@ -222,6 +224,8 @@ class Wave:
     def _enter(self, reach: _Reach) -> frozenset[int]:
         engine = self._engine
         run(engine, [journeys.candidates(self._program, reach.candidates, reach.changed, reach.names)])
+        if asked := journeys.asked(self._program, reach.due):
+            run(engine, [journeys.asking(self._program, asked, reach.names)])
         unqualified, others = engine.query(
             "SELECT count(*) FILTER (WHERE NOT coalesce(qualifies, FALSE)), "
             "count(*) FILTER (WHERE qualifies OR (keyed AND key IS NULL)) FROM w_cand WHERE fires"

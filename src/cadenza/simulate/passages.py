@@ -9,6 +9,7 @@ import msgspec
 from cadenza.clock import EPOCH, to_micros
 from cadenza.definitions.kinds import (
     Branch,
+    Enter,
     ExitStep,
     Holdout,
     Journey,
@@ -45,12 +46,16 @@ class Passages(Controlled):
                 self._end(e, "disqualified", now, person)
             elif e.limit_at <= now:
                 overdue.add(e.eid)
-        entrants = []
+        entrants, asking = [], [e for e in person.live() if e.eid not in overdue and e.due(now)]
         for journey in self.order:  # 10.2
             on = journey.entry.on
             named = view.item is not None and on.event is not None and view.item.name == on.event
             if (on.segment, on.change) in changes or (named and holds(on.where, view, view.item)):
                 entrants += self._candidate(person, journey, view, overdue)
+            for e in asking:
+                step = self._step(e)
+                if isinstance(step, Enter) and step.journey == journey.name:
+                    entrants += self._candidate(person, journey, view, overdue, e)
         for entrant in entrants:  # 10.3
             for e in person.live():
                 lower = e.journey.priority < entrant.journey.priority
@@ -62,10 +67,14 @@ class Passages(Controlled):
         for e in person.live():  # 10.4
             self._progress(person, e, msgspec.structs.replace(view, flags=e.flags))
 
-    def _candidate(self, person: Person, journey: Journey, view: View, overdue: set[int]) -> list[Enrollment]:
-        """The new enrollment, or none with its reason on record."""
+    def _candidate(
+        self, person: Person, journey: Journey, view: View, overdue: set[int], asks: Enrollment | None = None
+    ) -> list[Enrollment]:
+        """The new enrollment, or none with its reason on record. ``asks``: the passage that enters the journey."""
         entry, now = journey.entry, view.now
         key = "" if entry.key is None else text_of(evaluate(entry.key, view, view.item))
+        if asks is not None:
+            key = "" if entry.key is None else asks.key or None
         refusal: tuple[str, str] | None = ("no_key", "key")
         if key is not None:
             qualified = True if entry.when is None else evaluate(entry.when, view)
@@ -138,6 +147,8 @@ class Passages(Controlled):
                 cause = "timer"
             case Update() if due:
                 cause = "updated"
+            case Enter() if due:
+                cause = "asked"
             case WaitFor():
                 way = self._awaited(e, step, view)
                 cause = "matched" if way is not None else "timeout" if due else None

@@ -90,6 +90,7 @@ DIMENSIONS: dict[str, dict[str, str]] = {
               "seconds": "BIGINT"},
     "t_send": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "suffix": "VARCHAR", "template": "VARCHAR", "template_version": "VARCHAR",
                "channel": "VARCHAR", "purpose": "VARCHAR", "message_class": "VARCHAR", "destination": "VARCHAR"},
+    "t_enter": {"jid": "INTEGER", "step": "INTEGER", "journey": "VARCHAR"},
     "t_update": {"jid": "INTEGER", "step": "INTEGER", "trait": "VARCHAR", "value": "VARCHAR"},
     **CALENDAR_DIMENSIONS,
 }  # fmt: skip
@@ -107,6 +108,8 @@ def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[
         rows["t_stop"].append({"jid": jid, "step": stop.step, "kind": stop.kind})
         for way in stop.ways:
             rows["t_way"].append(_way_row(version, stop.step, way))
+        if stop.kind == "enter":
+            rows["t_enter"].append({"jid": jid, "step": stop.step, "journey": stop.journey})
         if stop.kind == "send":
             rows["t_send"].append(_send_row(program, jid, stop))
         if stop.local is not None:

@@ -111,6 +111,8 @@ def _definition(text: str | None) -> Journey | None:
 def _entry(journey: Journey | None, offset: int | None, record: str | None) -> str:
     """What made the person a candidate, after "by"."""
     by = f"'{record}', record {offset}" if record else f"record {offset}" if offset is not None else "time"
+    if journey is not None and journey.entry.on.segment is None and offset is None:
+        return "another journey"
     if journey is None or journey.entry.on.segment is None:
         return by
     verb = {"entered": "entering", "left": "leaving"}[journey.entry.on.change]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from cadenza.definitions.expression_text import duration_text, write
-from cadenza.definitions.kinds import Branch, Journey, Jump, LocalWait, Send, Split, Step, Update, Wait, WaitFor
+from cadenza.definitions.kinds import Branch, Enter, Journey, Jump, LocalWait, Send, Split, Step, Update, Wait, WaitFor
 
 DROPPED = {
     "killed": "a kill switch covers it ({rule})",
@@ -36,7 +36,12 @@ REFUSED = {
     "priority": "a journey at least as important holds the person in arena '{rule}'",
     "holdout": "the person is held out for measurement ('{rule}')",
 }
-_CAUSES = {"sent": "sent", "dropped": "message dropped", "updated": "profile updated"}
+_CAUSES = {
+    "sent": "sent",
+    "dropped": "message dropped",
+    "updated": "profile updated",
+    "asked": "entered the other journey, where it lets in",
+}
 _AWAITED = re.compile(r"^any\[(\d+)\]\.steps$")
 _ARM = re.compile(r"^arms\[(\d+)\]\.steps$")
 
@@ -94,6 +99,8 @@ def position(journey: Journey | None, path: str | None, kind: str | None) -> str
         case WaitFor(until_s=seconds) as wait:
             awaited = (" and " if wait.all else " or ").join(write(c) for c in wait.conditions)
             return f"wait for {awaited}, at most {duration_text(seconds)}"
+        case Enter(journey=other):
+            return f"enter journey '{other}'"
         case Update(set=values):
             return "set " + ", ".join(f"{name} = {value}" for name, value in values.items())
     return f"{kind or 'step'} ({path})"

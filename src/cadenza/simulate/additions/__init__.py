@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cadenza.simulate.addition import Addition
-from cadenza.simulate.additions import control, jumps, local_waits, waits
+from cadenza.simulate.additions import control, enters, jumps, local_waits, waits
 
 ADDITIONS: dict[str, Addition] = {
     "control": control.ADDITION,
+    "enters": enters.ADDITION,
     "jumps": jumps.ADDITION,
     "local_waits": local_waits.ADDITION,
     "waits": waits.ADDITION,

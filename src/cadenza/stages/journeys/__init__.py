@@ -15,6 +15,9 @@ from cadenza.stages.journeys.control import (
     hold_back as hold_back,
 )
 from cadenza.stages.journeys.entering import (
+    asking as asking,
+)
+from cadenza.stages.journeys.entering import (
     candidates as candidates,
 )
 from cadenza.stages.journeys.entering import (
@@ -37,6 +40,9 @@ from cadenza.stages.journeys.reach import (
 )
 from cadenza.stages.journeys.reach import (
     Ways as Ways,
+)
+from cadenza.stages.journeys.reach import (
+    asked as asked,
 )
 from cadenza.stages.journeys.reach import (
     every_stop as every_stop,

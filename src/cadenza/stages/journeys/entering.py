@@ -53,6 +53,24 @@ def _candidates(program: Program, jids: frozenset[int], changed: frozenset[tuple
     return _SCRIPT.step("w_cand", changed=any_of(tests), **parts)
 
 
+def asking(program: Program, jids: frozenset[int], events: frozenset[str]) -> Step:
+    """Candidates of the journeys that passages are about to enter."""
+    return program.cached(("journeys.asking", jids, events), lambda: _asking(program, jids, events))
+
+
+def _asking(program: Program, jids: frozenset[int], events: frozenset[str]) -> Step:
+    compiler, subject = compiler_of(program, events), column("jid", "t")
+
+    def of(part: str, otherwise: exp.Expr) -> exp.Expr:
+        def given(version: Version) -> exp.Expr:
+            tree = getattr(version.journey.entry, part)
+            return compiler.condition(tree) if tree is not None else otherwise
+
+        return per_journey(program, jids, subject, given, otherwise)
+
+    return _SCRIPT.step("w_cand_asked", qualifies=of("when", exp.true()), withheld=of("unless", exp.false()))
+
+
 def _true(tree: exp.Expr) -> exp.Expr:
     return tree if isinstance(tree, exp.Boolean) else exp.Coalesce(this=tree, expressions=[exp.false()])
 

@@ -16,6 +16,14 @@ SELECT c.pid, c.now, c.offset_, t.jid, t.journey, t.priority, t.arena, t.again, 
   :fires AS fires, :key AS key, :qualifies AS qualifies, :withheld AS withheld
 FROM w_ctx AS c JOIN t_trigger AS t ON t.event = c.name;
 
+-- name: w_cand_asked
+-- And of the journeys that passages are about to enter, with their key.
+INSERT INTO w_cand
+SELECT c.pid, c.now, c.offset_, t.jid, t.journey, t.priority, t.arena, t.again, t.again_s, t.holdout, t.share_bp, t.keyed, t.limit_s,
+  TRUE AS fires, CASE WHEN t.keyed THEN nullif(s.key, '') END AS key, :qualifies AS qualifies, :withheld AS withheld
+FROM w_state AS s JOIN t_enter AS n ON n.jid = s.jid AND n.step = s.step JOIN t_trigger AS t ON t.journey = n.journey JOIN w_ctx AS c ON c.pid = s.pid
+WHERE s.wake_at <= s.now AND s.reason IS NULL AND NOT s.overdue;
+
 -- name: w_judged
 -- Refusals in their order: key, qualification, suppression, re-entry, priority of those inside. What is left may enter.
 CREATE OR REPLACE TEMP TABLE w_judged AS
@@ -50,17 +58,21 @@ WHERE k.fires AND (k.qualifies OR (k.keyed AND k.key IS NULL));
 -- In an arena the best candidate that is not held out enters; those behind it are refused.
 CREATE OR REPLACE TEMP TABLE w_entry AS
 SELECT j.*, CASE WHEN j.reason IS NOT NULL THEN j.reason WHEN j.arena IS NOT NULL AND j.rank_ > coalesce(j.first_, j.rank_) THEN 'priority'
-  WHEN j.arm = 'holdout' THEN 'holdout' ELSE 'enter' END AS verdict,
+  WHEN j.arm = 'holdout' THEN 'holdout' WHEN j.turn > 1 THEN 're_entry' ELSE 'enter' END AS verdict,
   CAST(md5_number_upper(j.journey || '|' || CAST(j.pid AS VARCHAR) || '|' || j.key || '|' || CAST(epoch_us(j.now) AS VARCHAR)) >> 1 AS BIGINT) AS eid
 FROM (
   SELECT r.*, min(CASE WHEN r.reason IS NULL AND r.arm <> 'holdout' THEN r.rank_ END) OVER (PARTITION BY r.pid, r.arena) AS first_
-  FROM (SELECT w.*, row_number() OVER (PARTITION BY w.pid, w.arena ORDER BY w.priority DESC, w.journey) AS rank_ FROM w_judged AS w) AS r
+  FROM (
+    SELECT w.*, dense_rank() OVER (PARTITION BY w.pid, w.arena ORDER BY w.priority DESC, w.journey) AS rank_,
+      row_number() OVER (PARTITION BY w.pid, w.jid, w.key ORDER BY w.offset_) AS turn
+    FROM w_judged AS w
+  ) AS r
 ) AS j;
 
 -- name: refusal
 -- Every refusal is a row.
 INSERT INTO refusal
-SELECT pid, jid, now, key, verdict, CASE verdict WHEN 'priority' THEN arena WHEN 'holdout' THEN holdout ELSE rule END, offset_
+SELECT pid, jid, now, key, verdict, CASE verdict WHEN 'priority' THEN arena WHEN 'holdout' THEN holdout WHEN 're_entry' THEN coalesce(rule, 'running') ELSE rule END, offset_
 FROM w_entry WHERE verdict <> 'enter';
 
 -- name: nonqualified

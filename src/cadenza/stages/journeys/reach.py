@@ -156,6 +156,16 @@ def triggered(program: Program, events: frozenset[str], changed: frozenset[tuple
     return frozenset(found)
 
 
+def asked(program: Program, stops: Frontier) -> frozenset[int]:
+    """The journeys, in their current versions, that passages enter which are due at these stops."""
+    names = {program.versions[jid].graph.stops[step].journey for jid, step in stops} - {""}
+    return (
+        frozenset(version.jid for version in program.current() if version.journey.name in names)
+        if names
+        else frozenset()
+    )
+
+
 def may_send(program: Program, taken: Ways) -> bool:
     """Whether some of the ways lead to a send."""
     for jid, step, way in taken:

@@ -35,6 +35,7 @@ SELECT * FROM (
     WHEN 'wait' THEN CASE WHEN s.wake_at <= s.now THEN 'timer' END
     WHEN 'wait_date' THEN :dated
     WHEN 'update' THEN CASE WHEN s.wake_at <= s.now THEN 'updated' END
+    WHEN 'enter' THEN CASE WHEN s.wake_at <= s.now THEN 'asked' END
     WHEN 'wait_for' THEN CASE WHEN :matched THEN 'matched' WHEN s.wake_at <= s.now THEN 'timeout' END END AS way
   FROM w_state AS s ANTI JOIN w_end AS x ON x.eid = s.eid JOIN t_stop AS t ON t.jid = s.jid AND t.step = s.step JOIN w_ctx AS c ON c.pid = s.pid
 ) AS g WHERE g.way IS NOT NULL;
