@@ -15,12 +15,17 @@ from tests.simulation.engine import HeldOutbox
 
 
 def audited(records: Sequence[Record], engine: DuckEngine, outbox: HeldOutbox) -> AuditReport:
-    """Worlds have no delivery: a message counts as handed over just before the first record that reports on it."""
+    """Worlds have no delivery: a message counts as handed over just before the first record that reports on it, unless a
+    kill switch was closed somewhere then, which the records do not heed."""
     reported: dict[str, int] = {}
+    closed: set[tuple[str | None, str | None]] = set()
     for record in records:
-        if record.kind == "outcome":
-            told = msgspec.json.decode(record.body)["properties"]["message_id"]
-            reported.setdefault(told, record.offset - 1)
+        body = msgspec.json.decode(record.body)
+        reach = (body.get("journey"), body.get("channel"))
+        if record.kind == "command" and body["command"] in ("kill", "release"):
+            (closed.add if body["command"] == "kill" else closed.discard)(reach)
+        if record.kind == "outcome" and not closed:
+            reported.setdefault(body["properties"]["message_id"], record.offset - 1)
     out = {}
     for mark, message in outbox.messages.items():
         cancelled, claimed = mark in outbox.cancellations, mark in reported

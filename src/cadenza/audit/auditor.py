@@ -23,9 +23,11 @@ from cadenza.audit.rules import (
     Answer,
     Broken,
     HandedOver,
+    Killed,
     Ledger,
     Planned,
     Sent,
+    kill_switch,
     surely_rests,
     told_exit,
 )  # fmt: skip
@@ -142,6 +144,9 @@ class _Auditor:
         self._exits: dict[str, Broken] = {}
         self._claimed = 0
         self._surely: dict[str, int] = {}
+        self._kills: dict[tuple[str | None, str | None], Killed] = {}
+        self._opened: dict[int, int] = {}
+        self._taken: list[HandedOver] = []
         self._reports: dict[str, tuple[int, str]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
         self._violations: list[Violation] = []
@@ -175,9 +180,11 @@ class _Auditor:
         self._before(None)
         while self._claims:
             self._hand_over(heapq.heappop(self._claims)[2])
+        self._ask_switches()
         self._ask_identities()
         promises = {rule: _promise(ask) for rule, ask in (*PLANNING, *HANDING_OVER)}
         promises |= {
+            "person": "A record made the person.",
             "planned": "Everything in the outbox, and everything that delivery reports, was planned.",
             "unique": "No message id occurs twice.",
         }
@@ -222,13 +229,29 @@ class _Auditor:
         if record.kind == "deploy":
             self._deploy(msgspec.convert(msgspec.json.decode(record.body)["project"], Project), record.offset)
         elif record.kind == "command":
-            command = body.get("command")
-            self._replaying = command == "replay" if command in ("replay", "live") else self._replaying
+            self._obey(body, record)
         elif (record.kind == "outcome" and (person := self._people.get(int(body["person"]))) is not None) or (
             record.kind == "call" and (person := self._people.identify(self._known, body, record.offset)) is not None
         ):
             return person, self._said(person, record, body)
         return None, None
+
+    def _obey(self, body: dict[str, Any], record: Record) -> None:
+        """A command: replay and live, kill and release, stop. A pause changes nothing of what may be handed over."""
+        command, reach = body.get("command"), (body.get("journey"), body.get("channel"))
+        if command in ("replay", "live"):
+            self._replaying = command == "replay"
+        elif command == "kill":
+            self._kills[reach] = Killed(record.offset)
+        elif command == "release" and (closed := self._kills.pop(reach, None)) is not None:
+            self._opened[closed.record] = record.recorded_at
+        elif command == "stop":
+            for watched in [w for some in self._watched.values() for w in some]:
+                mine = watched.sent.message.journey == reach[0] and record.offset <= watched.sent.claim_head
+                if mine and record.recorded_at < watched.until:
+                    self._exits[watched.sent.message.message_id] = Broken(
+                        "its journey was stopped before.", (record.offset,)
+                    )
 
     def _deploy(self, project: Project, offset: int) -> None:
         self._known = known = Known(project, offset)
@@ -333,9 +356,26 @@ class _Auditor:
             mark = sent.message.message_id
             since = self._surely.get(mark, -1)
             watched = since >= max(person.merged_by, self._known.offset - 1)
-            case = HandedOver(sent=sent, person=person, exits=self._exits.get(mark), watched=watched)
+            reach = (
+                (None, None),
+                (sent.message.journey, None),
+                (None, sent.message.channel),
+                (sent.message.journey, sent.message.channel),
+            )
+            killed = tuple(self._kills[each] for each in reach if each in self._kills)
+            case = HandedOver(sent=sent, person=person, exits=self._exits.get(mark), watched=watched, killed=killed)
+            if killed:
+                # When a switch was opened again is only known later.
+                self._taken.append(case)
             for rule, ask in HANDING_OVER:
-                self._count(rule, _asked(ask, case), sent)
+                if not (killed and ask is kill_switch):
+                    self._count(rule, _asked(ask, case), sent)
+
+    def _ask_switches(self) -> None:
+        """Messages that were claimed while a kill switch was closed, now that all of the log is read."""
+        for case in self._taken:
+            killed = tuple(Killed(k.record, self._opened.get(k.record)) for k in case.killed)
+            self._count("kill switch", _asked(kill_switch, msgspec.structs.replace(case, killed=killed)), case.sent)
 
     def _ask_identities(self) -> None:
         seen: Counter[str] = Counter(s.message.message_id for s in self._messages)

@@ -43,11 +43,12 @@ NOT_ASKED: Literal["not asked"] = "not asked"
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """A message that was decided, or that is in the outbox. ``claim_head``: the log's head when it was claimed last, where
-    it was; ``decided``: whether the store has a decision for it."""
+    it was; ``settled_at``: when its state changed last (µs); ``decided``: whether the store has a decision for it."""
 
     message: OutboxMessage
     state: str
     claim_head: int = 0
+    settled_at: int = 0
     decided: bool = True
 
     @property
@@ -280,14 +281,22 @@ def replayed(case: Planned) -> Answer:
 # --- what is handed over ------------------------------------------------------------------------------------
 
 
+class Killed(msgspec.Struct, frozen=True):
+    """A kill switch that covers a message: the record that closed it, and when one opened it again (µs), if any did."""
+
+    record: int
+    released_at: int | None = None
+
+
 class HandedOver(msgspec.Struct, frozen=True, kw_only=True):
     """A message when it was claimed: ``person`` as every record up to the claim made them. ``exits``: how the passage
-    ended since the message was planned, as far as the log says."""
+    ended since the message was planned, as far as the log says. ``killed``: the switches that were closed then."""
 
     sent: Sent
     person: Person
     exits: Broken | None
     watched: bool
+    killed: tuple[Killed, ...] = ()
 
 
 def consent_at_hand_over(case: HandedOver) -> Answer:
@@ -307,6 +316,15 @@ def exit_before_hand_over(case: HandedOver) -> Answer:
     return case.exits or HOLDS
 
 
+def kill_switch(case: HandedOver) -> Answer:
+    """No kill switch was closed over it when it was handed over."""
+    if not case.killed:
+        return HOLDS
+    if all(k.released_at is not None and k.released_at <= case.sent.settled_at for k in case.killed):
+        raise NotDerivable("the switch was opened again before the call ended, and the log does not say when it began.")
+    return Broken("a kill switch was closed over it.", tuple(k.record for k in case.killed))
+
+
 def not_a_replay(case: HandedOver) -> Answer:
     """It was meant to be handed over."""
     return HOLDS if case.sent.message.deliverable else Broken("it was planned for a replay only.")
@@ -319,7 +337,7 @@ PLANNING: tuple[tuple[str, Callable[[Planned], Answer]], ...] = (
 )  # fmt: skip
 HANDING_OVER: tuple[tuple[str, Callable[[HandedOver], Answer]], ...] = (
     ("consent at hand-over", consent_at_hand_over), ("suppression at hand-over", suppression_at_hand_over),
-    ("exit before hand-over", exit_before_hand_over), ("replay at hand-over", not_a_replay),
+    ("exit before hand-over", exit_before_hand_over), ("kill switch", kill_switch), ("replay at hand-over", not_a_replay),
 )  # fmt: skip
 
 

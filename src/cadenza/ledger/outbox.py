@@ -248,13 +248,13 @@ class SqliteOutbox:
             rows = connection.execute(sql, (*given.values(), limit)).fetchall()
         return [_outbox_row(row) for row in rows]
 
-    def every(self) -> list[tuple[OutboxMessage, State, int]]:
-        """Every message in the order of planning, without its context; where it stands, and the log's head at its last
-        claim. For the audit."""
+    def every(self) -> list[tuple[OutboxMessage, State, int, int]]:
+        """Every message in the order of planning, without its context; where it stands, the log's head at its last claim,
+        and when its state changed last (µs). For the audit."""
         fields = ", ".join("''" if name == "context" else name for name in _FIELDS)
-        sql = f"SELECT {fields}, state, claim_head FROM message ORDER BY planned_at, message_id"
+        sql = f"SELECT {fields}, state, claim_head, changed_at FROM message ORDER BY planned_at, message_id"
         with self._reading() as connection:
-            return [(_message(row), row[-2], row[-1]) for row in connection.execute(sql)]
+            return [(_message(row), row[-3], row[-2], row[-1]) for row in connection.execute(sql)]
 
     def counts(self) -> dict[str, int]:
         """How many messages are in each state."""

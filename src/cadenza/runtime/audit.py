@@ -61,7 +61,7 @@ def _standing(decided: Sent, out: Sent | None) -> Sent:
 
 def outbox_sends(outbox: SqliteOutbox) -> Iterator[Sent]:
     """What is in the outbox. Raises LedgerError."""
-    return (Sent(message=message, state=state, claim_head=head) for message, state, head in outbox.every())
+    return (Sent(message=m, state=state, claim_head=head, settled_at=at) for m, state, head, at in outbox.every())
 
 
 def store_sends(engine: Engine) -> list[Sent]:
