@@ -42,6 +42,12 @@ def message_id(enrollment: int, step: str, round_: int = 0) -> str:
     return f"{enrollment:016x}-{digest}" + (f"-{round_}" if round_ else "")
 
 
+def task_id(enrollment: int, step: str, opened_micros: int) -> str:
+    """The id of the task that one enrollment opens each time it comes to a hand-off."""
+    visit = hashlib.md5(f"{step}|{opened_micros}".encode(), usedforsecurity=False).hexdigest()
+    return f"{enrollment:016x}-{visit[:8]}"
+
+
 def fingerprint(parts: Iterable[bytes]) -> str:
     """Content address of a definition: 16 hex digits of SHA-256 over the parts."""
     digest = hashlib.sha256()

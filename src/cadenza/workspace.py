@@ -67,6 +67,7 @@ from cadenza.runtime.screen import Screen
 from cadenza.runtime.sequence import SequencedLog, Sequencer
 from cadenza.runtime.status import Member, Status, current_project, go_live, members, status
 from cadenza.runtime.tail import Counted, Outcome, Seen, Tail, Wanted
+from cadenza.runtime.tasks import TaskChange, TaskDesk, TaskReceipt, TaskRow, TaskShown, TaskWanted, TeamFigures
 from cadenza.runtime.testing import CaseResult, Covered, JourneyTests, SuiteResult
 from cadenza.runtime.tick import Progress, Ticker, TickReport
 from cadenza.runtime.trials import Backtest, Forecast, JourneyVolume, Side, Trials
@@ -85,7 +86,8 @@ __all__ = [
     "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome", "Plan", "Progress", "Project",
     "Quarantine", "QuarantineState", "Quarantined", "Readmitted", "ReasonCount", "RebuildReport", "Replayed",
     "Report", "Seen", "SegmentFigures", "ServerInfo", "Severity", "Shown", "Side", "Status", "SuiteResult", "Tail",
-    "TickReport", "Trial", "Wanted", "WhyNot", "Workspace", "announce_server", "find_server", "withdraw_server",
+    "TaskChange", "TaskReceipt", "TaskRow", "TaskShown", "TaskWanted", "TeamFigures", "TickReport", "Trial", "Wanted",
+    "WhyNot", "Workspace", "announce_server", "find_server", "withdraw_server",
 ]  # fmt: skip
 
 JOURNALS = "journal"
@@ -302,6 +304,12 @@ class Workspace:
     def controls(self) -> Controls:
         """Pause, stop and kill: for journeys that run. What it says is in force when a tick has decided it."""
         return Controls(self._log, lambda: self._outbox, self._reading, self._last_known, self.clock)
+
+    @property
+    def tasks(self) -> TaskDesk:
+        """What journeys handed to people: list, show, and say what was done."""
+        self._take_in()
+        return TaskDesk(self._reading, lambda: self._log, self.clock)
 
     @property
     def care(self) -> Care:

@@ -46,16 +46,33 @@ GOOD = {
     "/api/quarantine/{id}/fix": "/api/quarantine/1/fix",
 }
 BODIES: dict[str, Any] = {
+    "/api/tasks/{task}/accept": {"actor": "ann"},
+    "/api/tasks/{task}/reassign": {"actor": "ann", "team": "support"},
+    "/api/tasks/{task}/comment": {"actor": "bob", "note": "Called."},
+    "/api/tasks/{task}/complete": {"actor": "bob", "outcome": "won"},
     "/api/quarantine/{id}/fix": {"set": {"properties.revenue": "more"}},
     "/api/quarantine/replay": {"all": True},
     "/api/quarantine/drop": {"ids": [], "because": "nothing to drop"},
 }
 
 
+CALL = """
+journey: call
+owner: sales@shop.example
+outcome: { metric: revenue_28d }
+arena: null
+entry: { on: { event: Signed Up } }
+exit: { goal: event('Order Completed'), disqualified: orders > 3, superseded: false, time_limit: 9 days }
+steps:
+  - hand_off: { team: sales, title: Call, due: 2 days, context: [orders], outcomes: { won: { steps: [] } } }
+"""
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     folder = tmp_path_factory.mktemp("api") / "shop"
     Workspace.create(folder)
+    (folder / "journeys" / "call.yaml").write_text(CALL)
     with Workspace.open(folder) as opened:
         opened.apply()
         opened.run()
@@ -106,7 +123,10 @@ def test_the_document_is_served(client: TestClient) -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 def test_every_answer_is_as_described(client: TestClient, operation: Any) -> None:
-    answer = client.request(operation.method, GOOD.get(operation.path, operation.path), json=BODIES.get(operation.path))
+    path = GOOD.get(operation.path, operation.path)
+    if "{task}" in path:
+        path = path.replace("{task}", client.get("/api/tasks?state=any").json()[0]["task"])
+    answer = client.request(operation.method, path, json=BODIES.get(operation.path))
     assert answer.status_code == 200, answer.text
     validator = jsonschema_rs.validator_for(schema_of(operation.path, operation.method.lower()), validate_formats=True)
     errors = [f"{list(e.instance_path)}: {e.message}" for e in validator.iter_errors(answer.json())]

@@ -97,7 +97,8 @@ def _of(hint: Any, depth: int) -> st.SearchStrategy[Any]:
     if hint is Any:
         return JSON
     if hint == kinds.Step:
-        steps = [s for s in get_args(kinds.Step) if depth > 0 or s not in (kinds.Branch, kinds.Split, kinds.WaitFor)]
+        nesting = (kinds.Branch, kinds.Split, kinds.WaitFor, kinds.HandOff)
+        steps = [s for s in get_args(kinds.Step) if depth > 0 or s not in nesting]
         return st.one_of([struct(step, depth - 1) for step in steps])
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):

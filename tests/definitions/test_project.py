@@ -45,6 +45,7 @@ EVERY = [
         surface_journey.WAIT_FOR,
         surface_journey.SPLIT,
         surface_journey.JUMP,
+        surface_journey.HAND_OFF,
         surface_journey.ARM,
         surface.PROJECT,
     )
@@ -75,5 +76,5 @@ def test_the_surface_knows_every_kind_and_every_step() -> None:
         kind for kind in vars(kinds).values()
         if isinstance(kind, type) and issubclass(kind, Definition) and kind is not Definition
     }  # fmt: skip
-    assert every - covered == steps - {kinds.WaitFor, kinds.Split, kinds.Jump}
+    assert every - covered == steps - {kinds.WaitFor, kinds.Split, kinds.Jump, kinds.HandOff}
     assert set(surface_journey.STEP_DOCS) == {step.__struct_config__.tag for step in steps}

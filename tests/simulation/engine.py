@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cadenza.clock import VirtualClock, iso
 from cadenza.definitions.project import Project
 from cadenza.ports.ledger import Cancellation, Gate, Head, OutboxMessage, Record, Stopped
@@ -110,6 +112,8 @@ def observe(engine: DuckEngine, project: Project) -> Rows:
         "decisions": rows(f"SELECT d.eid, s.path, d.ts, d.verdict, d.reason, d.until FROM decision d JOIN {path} s USING (jid, step)"),
         "messages": rows("SELECT message_id, pid, template, address, planned_at, deliverable FROM message"),
         "cancellations": rows("SELECT message_id, reason FROM cancellation"),
+        "tasks": sorted((_task(row) for row in engine.query("SELECT task_id, pid, team, assignee, title, priority, opened_at, due_at, context, recent, live FROM task")), key=repr),
+        "task_changes": rows("SELECT task_id, pid, ts, change, by_, outcome, team, assignee, note, refused, ends FROM task_change"),
     }  # fmt: skip
 
 
@@ -121,6 +125,13 @@ def _trait_text(name: str, kind: str) -> str:
     if kind == "timestamp":
         return f"strftime(t_{name}, '%Y-%m-%dT%H:%M:%S.%fZ')"
     return f"CAST(t_{name} AS VARCHAR)"
+
+
+def _task(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A task with what it shows in the model's terms."""
+    *before, context, recent, live = row
+    events = ((e["event"], datetime.fromisoformat(e["at"].removesuffix("Z"))) for e in msgspec.json.decode(recent))
+    return (*before, tuple(msgspec.json.decode(context).items()), tuple(events), live)
 
 
 def _plain(value: Any) -> Any:

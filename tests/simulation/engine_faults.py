@@ -20,7 +20,7 @@ import msgspec
 
 import cadenza
 from cadenza.sql.step import Script
-from cadenza.stages import effects
+from cadenza.stages import effects, tasks
 from cadenza.stages.journeys import control, entering, walking
 
 SOURCE = Path(cadenza.__file__).parent
@@ -144,6 +144,16 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
         Slip("stages/governance.sql", "WHERE (k.journey IS NULL", "WHERE w_gate.message_class = 'marketing' AND (k.journey IS NULL"),
     ),
     "stop_withdraws_nothing": (Slip("stages/journeys/control.sql", "SEMI JOIN w_stopped AS w ON w.eid = m.eid", "SEMI JOIN w_stopped AS w ON FALSE"),),
+    "second_acceptance_wins": (Slip("stages/tasks.sql", "c.accepted_by <> q.by_", "FALSE"),),
+    "task_completed_twice": (Slip("stages/tasks.sql", "WHEN c.ended IS NOT NULL THEN", "WHEN c.ended <> 'completed' THEN"),),
+    "arm_before_the_new_team": (Slip("stages/tasks.sql", "CASE WHEN d.escalates THEN 2 ELSE 0 END AS ends", "0 AS ends"),),
+    "new_team_without_time": (Slip("stages/tasks.sql", "d.now + to_seconds(d.again_s)", "d.now + to_seconds(d.after_s)"),),
+    "exit_leaves_the_task_open": (Slip("stages/tasks.sql", "FROM w_end AS x JOIN task AS k ON k.eid = x.eid", "FROM w_end AS x JOIN task AS k ON FALSE"),),
+    "merge_leaves_the_task_open": (Slip("stages/tasks.sql", "WHERE t.jid IS NULL", "WHERE FALSE"),),
+    "only_the_journey_is_held": (Slip("stages/tasks.sql", "WHERE s.message_class = 'marketing'", "WHERE s.message_class = 'marketing' AND v.journey = h.journey"),),
+    "transactional_is_held": (Slip("stages/tasks.sql", "WHERE s.message_class = 'marketing'", "WHERE TRUE"),),
+    "held_until_the_deadline": (Slip("stages/tasks.sql", "WHERE s.wake_at > s.now", "WHERE FALSE"),),
+    "shows_events_of_later": (Slip("stages/tasks.sql", "(e.recorded_at < m.now OR e.offset_ = m.offset_)", "TRUE"),),
 }  # fmt: skip
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
 
@@ -168,6 +178,11 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "kill_spares_transactional": (2256, "control"), "stop_withdraws_nothing": (2101, "control"),
     "entering_asks_no_key": (2020, "enters"), "two_enter_as_one": (2002, "enters"),
     "a_jump_too_many": (2002, "jumps"), "rounds_share_a_message_id": (2002, "jumps"),
+    "exit_leaves_the_task_open": (3014, "hand_off"), "new_team_without_time": (3007, "hand_off"),
+    "arm_before_the_new_team": (3007, "hand_off"), "shows_events_of_later": (3028, "hand_off"),
+    "task_completed_twice": (3028, "hand_off"), "only_the_journey_is_held": (3028, "hand_off"),
+    "held_until_the_deadline": (3028, "hand_off"), "transactional_is_held": (3021, "hand_off"),
+    "merge_leaves_the_task_open": (3052, "hand_off"), "second_acceptance_wins": (3125, "hand_off"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
 the world has, if any."""
@@ -186,7 +201,7 @@ def planted(slips: tuple[Slip, ...]) -> Iterator[None]:
 
 def _forget() -> None:
     """Steps that are made once for all programs are made again."""
-    for stage in (control, entering, walking, effects):
+    for stage in (control, entering, walking, effects, tasks):
         for made in vars(stage).values():
             if isinstance(made, _lru_cache_wrapper):
                 made.cache_clear()

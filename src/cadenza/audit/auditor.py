@@ -230,7 +230,7 @@ class _Auditor:
             self._deploy(msgspec.convert(msgspec.json.decode(record.body)["project"], Project), record.offset)
         elif record.kind == "command":
             self._obey(body, record)
-        elif (record.kind == "outcome" and (person := self._people.get(int(body["person"]))) is not None) or (
+        elif (record.kind in ("outcome", "task") and (person := self._people.get(int(body["person"]))) is not None) or (
             record.kind == "call" and (person := self._people.identify(self._known, body, record.offset)) is not None
         ):
             return person, self._said(person, record, body)

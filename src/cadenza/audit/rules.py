@@ -18,7 +18,7 @@ import msgspec
 from cadenza.audit.conditions import Moment, NotDerivable, value
 from cadenza.audit.knowledge import Known, Person
 from cadenza.clock import from_micros, iso
-from cadenza.definitions.kinds_journey import Exit, Send, Step, Wait
+from cadenza.definitions.kinds_journey import Exit, HandOff, Send, Step, Wait
 from cadenza.definitions.kinds_policy import Cap, QuietHours
 from cadenza.ids import bucket
 from cadenza.ports.ledger import OutboxMessage
@@ -355,6 +355,9 @@ def places(steps: tuple[Step, ...], prefix: str = "steps") -> Iterator[tuple[str
 
 def _inside(step: Step, path: str) -> Iterator[tuple[str, tuple[Step, ...]]]:
     kind = str(type(step).__struct_config__.tag)
+    if isinstance(step, HandOff):
+        yield from ((f"{path}.{kind}.{arm.name}.steps", arm.steps) for arm in step.outcomes)
+        yield f"{path}.{kind}.breached.steps", step.breached.steps if step.breached else ()
     for name in ("arms", "unknown", "otherwise", "matched", "timeout"):
         found = getattr(step, name, ())
         if name == "arms":

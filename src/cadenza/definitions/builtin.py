@@ -40,10 +40,22 @@ BUILTIN_CONTRACTS: tuple[Contract, ...] = (
               referrer="string?", search="string?"),
     _contract("Screen Viewed", "A `screen` call.", name="string?"),
     _contract("Suppressed", "The channel must not be used for this person.", channel="string", reason="string"),
+    _contract("Task Accepted", "Somebody took a task on.", task_id="string", actor="string"),
+    _contract("Task Commented", "Somebody said something about a task.", task_id="string", note="string", actor="string?"),
+    _contract("Task Completed", "A task was completed with one of its outcomes.", task_id="string", outcome="string",
+              actor="string?", note="string?"),
+    _contract("Task Reassigned", "A task was given to another team or person.", task_id="string", team="string?",
+              assignee="string?", actor="string?", note="string?"),
     _contract("Unsubscribed", "Consent is withdrawn for the channel.", channel="string?", purpose="string?",
               message_id="string?", journey="string?", step="string?", template="string?", detail="string?"),
 )  # fmt: skip
 """By name. A project may declare its own contract of the same name; its properties are added to these."""
+
+TASK_EVENTS: dict[str, str] = {
+    "Task Accepted": "accepted", "Task Commented": "commented", "Task Completed": "completed",
+    "Task Reassigned": "reassigned",
+}  # fmt: skip
+"""What people do to tasks: the event's name -> the change that it asks for."""
 
 SYSTEM_PROPERTIES: dict[str, Type] = {
     "purpose": "string", "channel": "string", "granted": "boolean", "bounce_type": "string", "reason": "string",

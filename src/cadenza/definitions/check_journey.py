@@ -6,6 +6,7 @@ import msgspec
 
 from cadenza.definitions import kinds
 from cadenza.definitions.check_enter import check_enters
+from cadenza.definitions.check_hand_off import check_hand_off
 from cadenza.definitions.check_jump import check_jumps
 from cadenza.definitions.check_wait import check_local_wait
 from cadenza.definitions.expression import Type
@@ -145,6 +146,8 @@ class _Check:
                 return self._wait_for(step, path, way)
             case kinds.Update(set=values):
                 self._update(values, path)
+            case kinds.HandOff():
+                return self._hand_off(step, path, way)
             case kinds.Branch():
                 return self._branch(step, path, way)
             case kinds.Split():
@@ -152,6 +155,20 @@ class _Check:
                 ends = [self._list(arm.steps, f"{path}.arms.{arm.name}.steps", way) for arm in step.arms]
                 return _join(ends) if ends else way
         return way
+
+    def _hand_off(self, step: kinds.HandOff, path: str, way: _Way) -> _Way | None:
+        check_hand_off(self.journey, step, self.scope, self.findings, path)
+        longest, limit = way.since_s + step.due_s, self.journey.exit.time_limit_s
+        if step.escalate:
+            longest += step.escalate.after_s + step.escalate.due_s
+        if limit and step.due_s and longest > limit and not self._too_late:
+            self._too_late = True
+            what = "This hand-off may last longer than the journey's time limit."
+            self.problem(what, f"{path}.due", f"It may end {_days(longest)} after entry; the limit is {_days(limit)}.")
+        ends = [self._list(arm.steps, f"{path}.outcomes.{arm.name}.steps", way) for arm in step.outcomes]
+        if step.breached:
+            ends.append(self._list(step.breached.steps, f"{path}.breached.steps", _Way(way.flags, longest)))
+        return _join(ends) if ends else way
 
     def _distinct(self, names: list[str], path: str) -> None:
         for name in {n for n in names if names.count(n) > 1}:

@@ -366,6 +366,8 @@ class Decoder:
                 return self._split(entry.node, path)
             case "branch":
                 return self._branch(entry, path)
+            case "hand_off":
+                return self._map(surface_journey.HAND_OFF, entry.node, path, "'hand_off'")
             case "update":
                 return self._update(entry.node, path)
             case "exit":

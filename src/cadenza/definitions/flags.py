@@ -28,6 +28,8 @@ def nested_steps(step: kinds.Step) -> tuple[tuple[kinds.Step, ...], ...]:
             return (*(arm.steps for arm in step.arms), step.unknown, step.otherwise)
         case kinds.Split():
             return tuple(arm.steps for arm in step.arms)
+        case kinds.HandOff():
+            return (*(arm.steps for arm in step.outcomes), *((step.breached.steps,) if step.breached else ()))
     return ()
 
 
@@ -64,8 +66,16 @@ def _resolve(steps: tuple[kinds.Step, ...], names: frozenset[str]) -> tuple[kind
         elif isinstance(step, kinds.Split):
             changed = (msgspec.structs.replace(a, steps=_resolve(a.steps, names)) for a in step.arms)
             step = msgspec.structs.replace(step, arms=tuple(changed))
+        elif isinstance(step, kinds.HandOff):
+            step = _resolved_hand_off(step, names)
         resolved.append(step)
     return tuple(resolved)
+
+
+def _resolved_hand_off(step: kinds.HandOff, names: frozenset[str]) -> kinds.HandOff:
+    arms = tuple(msgspec.structs.replace(arm, steps=_resolve(arm.steps, names)) for arm in step.outcomes)
+    breached = step.breached and kinds.BreachedArm(steps=_resolve(step.breached.steps, names))
+    return msgspec.structs.replace(step, outcomes=arms, breached=breached)
 
 
 def _flagged(node: Expr, names: frozenset[str]) -> Expr:

@@ -1,7 +1,7 @@
 """A journey flattened into resting steps and the hops between them.
 
 The steps of a journey are a tree with joins. Here they become a list of **stops** (send, wait, wait_for, update,
-and the end) and, for each way on from a stop, a **resume** point: a decision tree of branches, splits and
+hand_off, and the end) and, for each way on from a stop, a **resume** point: a decision tree of branches, splits and
 waits that may be passed through, whose leaves are **hops** to the next stop. A flag (``wait_for ... as x``) is known
 along the path, so a stop is identified by its place and the flags known there.
 """
@@ -32,6 +32,7 @@ from cadenza.definitions.kinds import (
     Branch,
     Enter,
     ExitStep,
+    HandOff,
     Journey,
     Jump,
     LocalWait,
@@ -78,6 +79,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     set: dict[str, str | int | float | bool] = {}
     local: LocalWait | None = None
     ways: dict[str, int] = {}
+    task: HandOff | None = None
+    """What is handed to people here."""
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,6 +293,15 @@ class _Flattening:
 
         return self._resumed(lambda: first(0))
 
+    def _handed(self, step: HandOff, path: str, after: _Place, flags: Flags) -> dict[str, int]:
+        """The ways on from a hand-off: one for each outcome, and one for none in time."""
+        arms = [(outcome_way(arm.name), arm.name, arm.steps) for arm in step.outcomes]
+        arms += [(BREACHED, BREACHED, step.breached.steps)] if step.breached else []
+        return {
+            way: self._resume(_Place(steps, f"{path}.hand_off.{name}.steps", 0, after), flags)
+            for way, name, steps in arms
+        }
+
     def _stop(self, step: Step, path: str, after: _Place, flags: Flags) -> int:
         key = (path, flags)
         if key in self._stops:
@@ -313,6 +325,9 @@ class _Flattening:
             case Update(set=values):
                 stop = Stop(step=number, path=path, kind="update", set=values,
                             ways={"updated": self._resume(after, flags)})  # fmt: skip
+            case HandOff():
+                stop = Stop(step=number, path=path, kind="hand_off", seconds=step.due_s, task=step,
+                            ways=self._handed(step, path, after, flags))  # fmt: skip
             case WaitFor(until_s=seconds, as_=name):
                 late = _Place(step.timeout, f"{path}.wait_for.timeout", 0, after)
                 ways = {
@@ -336,6 +351,15 @@ class _Flattening:
     def _ending(self, reason: str) -> int:
         self._resumes.append(self._end(reason, ()))
         return len(self._resumes) - 1
+
+
+def outcome_way(outcome: str) -> str:
+    """The name of the way on from a hand-off that was completed so."""
+    return f"outcome:{outcome}"
+
+
+BREACHED = "breached"
+"""The name of the way on from a hand-off that nobody completed in time."""
 
 
 def _with(flags: Flags, name: str | None, value: bool | int) -> Flags:

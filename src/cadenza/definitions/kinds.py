@@ -26,16 +26,25 @@ from cadenza.definitions.kinds_journey import (
     Branch as Branch,
 )
 from cadenza.definitions.kinds_journey import (
+    BreachedArm as BreachedArm,
+)
+from cadenza.definitions.kinds_journey import (
     Enter as Enter,
 )
 from cadenza.definitions.kinds_journey import (
     Entry as Entry,
 )
 from cadenza.definitions.kinds_journey import (
+    Escalation as Escalation,
+)
+from cadenza.definitions.kinds_journey import (
     Exit as Exit,
 )
 from cadenza.definitions.kinds_journey import (
     ExitStep as ExitStep,
+)
+from cadenza.definitions.kinds_journey import (
+    HandOff as HandOff,
 )
 from cadenza.definitions.kinds_journey import (
     Journey as Journey,
@@ -45,6 +54,9 @@ from cadenza.definitions.kinds_journey import (
 )
 from cadenza.definitions.kinds_journey import (
     Outcome as Outcome,
+)
+from cadenza.definitions.kinds_journey import (
+    OutcomeArm as OutcomeArm,
 )
 from cadenza.definitions.kinds_journey import (
     Send as Send,

@@ -136,13 +136,55 @@ class Enter(_Step, frozen=True, kw_only=True, tag_field="step", tag="enter"):
     journey: str
 
 
+class OutcomeArm(Definition, frozen=True, kw_only=True):
+    """A way in which a hand-off can be completed, and what the person gets then."""
+
+    name: str
+    steps: tuple["Step", ...]
+
+
+class BreachedArm(Definition, frozen=True, kw_only=True):
+    """What the person gets when nobody completes the task in time."""
+
+    steps: tuple["Step", ...]
+
+
+class Escalation(Definition, frozen=True, kw_only=True):
+    """A task not completed when it was due passes to the team ``to``, ``after_s`` seconds later; ``due_s``: its new
+    time to completion, from then on (0: none)."""
+
+    to: str
+    after_s: int = 0
+    due_s: int = 0
+
+
+class HandOff(_Step, frozen=True, kw_only=True, tag_field="step", tag="hand_off"):
+    """A task for people. The passage rests until it is completed with one of the ``outcomes``, or its time is up
+    (``breached``; None: it goes on waiting)."""
+
+    team: str
+    title: str
+    due_s: int
+    outcomes: tuple[OutcomeArm, ...]
+    assignee: str | None = None
+    priority: int = 50
+    context: tuple[str, ...] = ()
+    """Traits that the task shows as they were when it was opened."""
+    recent_events: int = 10
+    """How many of the person's last events it shows."""
+    breached: BreachedArm | None = None
+    escalate: Escalation | None = None
+    hold_marketing: bool = False
+    """Marketing to the person waits while the task is open."""
+
+
 class ExitStep(_Step, frozen=True, kw_only=True, tag_field="step", tag="exit"):
     """End here. The reason is the author's word, default ``completed``."""
 
     reason: str = "completed"
 
 
-Step = Union[Send, Wait, WaitFor, Branch, Split, Update, Jump, Enter, ExitStep]
+Step = Union[Send, Wait, WaitFor, Branch, Split, Update, HandOff, Jump, Enter, ExitStep]
 
 
 class Journey(Definition, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cadenza.definitions.kinds_journey import Branch, ExitStep, Jump, Split, Step, Wait, WaitFor
+from cadenza.definitions.kinds_journey import Branch, ExitStep, HandOff, Jump, Split, Step, Wait, WaitFor
 
 
 class Spot(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +47,9 @@ def lists_in(step: Step) -> list[tuple[str, str, tuple[Step, ...]]]:
         case WaitFor(arms=own, matched=matched, timeout=timeout):
             found = [(f"wait_for.any[{i}].steps", f"any.{i}.steps", steps) for i, steps in enumerate(own)]
             return [*found, ("wait_for.matched", "matched", matched), ("wait_for.timeout", "timeout", timeout)]
+        case HandOff(outcomes=outcomes, breached=breached):
+            found = [(f"hand_off.{arm.name}.steps", f"outcomes.{arm.name}.steps", arm.steps) for arm in outcomes]
+            return [*found, *([("hand_off.breached.steps", "breached.steps", breached.steps)] if breached else [])]
     return []
 
 
@@ -72,6 +75,8 @@ def next_paths(spot: Spot, labels: dict[str, str]) -> Iterator[tuple[str, bool]]
             ways = [path for name, path in spot.inside if name != "wait_for.timeout"] or [spot.follows]
             yield from ((path, True) for path in late if path is not None)
             yield from ((path, False) for path in ways if path is not None)
+        case HandOff():
+            yield from ((path, True) for _, path in spot.inside if path is not None)
         case _:
             ways = [path for _, path in spot.inside] or [spot.follows]
             yield from ((path, False) for path in ways if path is not None)

@@ -37,7 +37,7 @@ def step_at(journey: Journey, path: str) -> Any:
         elif hasattr(at, name):
             at = getattr(at, name)
         else:
-            arms = getattr(at, "arms", None) or ()
+            arms = getattr(at, "arms", None) or getattr(at, "outcomes", None) or ()
             at = next((arm for arm in arms if getattr(arm, "name", None) == name), None)
         if index and isinstance(at, tuple):
             at = at[int(index)] if int(index) < len(at) else None
@@ -109,4 +109,5 @@ def written_at(path: str) -> str:
     'steps.0.arms.a.steps.1.arms.2.steps.0'
     """
     found = re.sub(r"\.split\.([^.\[]+)", r".arms.\1", re.sub(r"\.(branch|wait_for)\.", ".", path))
+    found = re.sub(r"\.hand_off\.([^.\[]+)", r".outcomes.\1", found.replace(".hand_off.breached.", ".breached."))
     return re.sub(r"\[([0-9]+)\]", r".\1", found)

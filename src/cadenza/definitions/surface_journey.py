@@ -122,6 +122,40 @@ SPLIT = Fields(kinds.Split, (
     field("arms", Named(SPLIT_ARM, NAME_TEXT, 2), "Two or more arms by name; shares add up to 100 %.", required=True),
 ))  # fmt: skip
 
+OUTCOME_ARM = Fields(kinds.OutcomeArm, (
+    field("steps", Steps(), "What they get.", required=True),
+))  # fmt: skip
+
+BREACHED_ARM = Fields(kinds.BreachedArm, (
+    field("steps", Steps(), "What they get.", required=True),
+))  # fmt: skip
+
+ESCALATION = Fields(kinds.Escalation, (
+    field("to", NAME_TEXT, "The team that takes over.", required=True, example="sales_leads"),
+    field("after", Duration(), "How long after the task was due; without it, at once.", attribute="after_s",
+       example="1 day"),
+    field("due", Duration(), "The new time to completion, from then on.", attribute="due_s", example="1 day"),
+))  # fmt: skip
+
+HAND_OFF = Fields(kinds.HandOff, (
+    field("team", NAME_TEXT, "Who works on it.", required=True, example="account_managers"),
+    field("title", Text(longest=200), "What is to be done.", required=True, example="Call about the renewal"),
+    field("due", Duration(), "When it must be completed, from when it was opened.", attribute="due_s", required=True,
+       example="2 days"),
+    field("outcomes", Named(OUTCOME_ARM, NAME_TEXT), "How it can end, each with the steps that follow.", required=True,
+       example="{ won: { steps: [] }, lost: { steps: [] } }"),
+    field("assignee", Text(longest=200), "A member of the team to whom it is given.", example="ann@shop.example"),
+    field("priority", Whole(0, 1_000), "Higher is listed first.", example="80"),
+    field("context", ListOf(COLUMN_TEXT, single=True), "Traits that it shows, as they were when it was opened.",
+       example="[lifetime_revenue, last_order_at]"),
+    field("recent_events", Whole(0, 50), "How many of the person's last events it shows.", example="10"),
+    field("breached", BREACHED_ARM, "Where the person goes on when it was not completed in time; without it, it stays "
+       "open.", example="{ steps: [ { send: apology_mail } ] }"),
+    field("escalate", ESCALATION, "Another team that takes over when it was not completed in time.",
+       example="{ to: sales_leads, after: 1 day }"),
+    field("hold_marketing", Truth(), "Whether marketing to the person waits while it is open.", example="true"),
+))  # fmt: skip
+
 ARM = Fields(kinds.Arm, (
     field("when", Expression(), "The first arm whose condition is true is taken.", required=True, example="orders > 3"),
     field("steps", Steps(), "What they get.", required=True),
@@ -144,11 +178,13 @@ STEP_DOCS: dict[str, str] = {
               "are required.",
     "split": "`split: { name, arms: { a: { share: 50%, steps: [...] }, ... } }`. A sticky random split.",
     "update": "`update: { TRAIT: value }`. Sets traits of kind `from`.",
+    "hand_off": "`hand_off: { team, title, due, outcomes: { won: { steps: [...] }, ... } }`. A task for people; rests until "
+                "it is completed, or its time is up.",
     "jump": "`jump: { to: LABEL, at_most: 3 }`. Goes on at the step that has `label: LABEL` beside it, so often; then on.",
     "enter": "`enter: JOURNEY`. Makes the person a candidate of another journey, by its rules of entry, and goes on.",
     "exit": "`exit: REASON`. Ends the passage; the reason defaults to `completed`.",
 }  # fmt: skip
 """Steps: name -> what it does."""
 
-LATER_STEPS = ("experiment", "decide", "hand_off", "call", "sync")
+LATER_STEPS = ("experiment", "decide", "call", "sync")
 """Steps of the language that this release does not run yet."""

@@ -16,7 +16,7 @@ from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import Program, Version
 from cadenza.sql.step import Step, sql
 from cadenza.sql.tables import BY_NAME, create_statements
-from cadenza.stages import events, identity, journeys, profiles, segments
+from cadenza.stages import events, identity, journeys, profiles, segments, tasks
 
 FAR_PAST, FAR_FUTURE = "0001-01-01", "9999-12-31"
 
@@ -99,6 +99,9 @@ def deploy(engine: Engine, body: bytes, offset: int, recorded_at: str, wave: int
     _describe_versions(engine, program)
     if replaced:
         run(engine, journeys.replace(replaced))
+    if program.hands:
+        engine.execute(f"SET VARIABLE wave = {wave}::BIGINT")
+        run(engine, tasks.deployed(program))
     _recompute(engine, program, wave)
     return program
 

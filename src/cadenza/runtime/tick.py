@@ -243,7 +243,7 @@ class Ticker:
             return 0
         fault("tick.before_land")
         engine.load("t_raw", _columns(batch))
-        self._outcomes = self._carried > 0 or any(r.kind == "outcome" for r in batch)
+        self._outcomes = self._carried > 0 or any(r.kind in ("outcome", "task") for r in batch)
         run(engine, events.queue(program, self._carried > 0))
         run(engine, identity.arrivals(program, self._outcomes, queued > 1, events.path_index(program)))
         if queued > 1:
@@ -267,8 +267,9 @@ class Ticker:
         assert self._program is not None
         live = self._live_from < reach
         self._wave = wave = Wave(
-            self._engine, self._program, self._controls, live=live, outcomes=queued > 0 and self._outcomes
-        )
+            self._engine, self._program, self._controls, live=live, outcomes=queued > 0 and self._outcomes,
+            queued=queued > 0,
+        )  # fmt: skip
         done = 0
         while done < max_waves:
             fault("tick.mid_wave")

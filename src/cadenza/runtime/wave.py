@@ -7,12 +7,13 @@ from datetime import datetime
 
 import msgspec
 
+from cadenza.definitions.builtin import TASK_EVENTS
 from cadenza.definitions.expression import Trait
 from cadenza.ports.engine import Engine
 from cadenza.runtime.deploy import changed_segments, run
 from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import Program
-from cadenza.stages import effects, events, governance, identity, journeys, profiles, segments
+from cadenza.stages import effects, events, governance, identity, journeys, profiles, segments, tasks
 
 CONSENT_EVENTS = frozenset({"Consent Updated", "Unsubscribed"})
 SUPPRESSION_EVENTS = frozenset({"Email Bounced", "Email Marked as Spam", "Suppressed"})
@@ -37,17 +38,24 @@ class _Reach(msgspec.Struct, frozen=True, kw_only=True):
     candidates: frozenset[int]
     changed: frozenset[tuple[str, bool]]
     names: frozenset[str]
+    handed: journeys.Frontier
+    """Hand-offs at which passages rest; ``worked``: somebody said something of a task; ``merged``: somebody merged;
+    ``sends``: some passage rests at a send."""
+    worked: bool
+    merged: bool
+    sends: bool
 
 
 class Wave:
     """Runs waves of one tick."""
 
     def __init__(
-        self, engine: Engine, program: Program, controls: journeys.Controls, *, live: bool, outcomes: bool
+        self, engine: Engine, program: Program, controls: journeys.Controls, *, live: bool, outcomes: bool, queued: bool
     ) -> None:
-        """``live``: messages of now are delivered; ``outcomes``: delivery's reports are among the records."""
+        """``live``: messages of now are delivered; ``outcomes``: delivery's reports, or what people said of tasks, are
+        among the records; ``queued``: there are records."""
         self._engine, self._program, self._live, self._outcomes = engine, program, live, outcomes
-        self._controls = controls
+        self._controls, self._queued = controls, queued
         self._nothing_live = False
         self._windowed = journeys.windowed_journeys(program)
         self.sent = self.cancelled = False
@@ -86,7 +94,11 @@ class Wave:
         run(engine, identity.attach(fresh > 0, brought > 0, lost > 0))
         if merged:
             run(engine, identity.merge(program))
+            if program.hands:
+                run(engine, tasks.adrift())
         run(engine, events.append(program, self._outcomes))
+        if set(names) & TASK_EVENTS.keys():
+            run(engine, tasks.said())
         arrived = _Arrived(events=frozenset(names), traits=bool(traits), fresh=fresh > 0, known=identified > fresh,
                            merged=merged > 0)  # fmt: skip
         run(engine, profiles.take_in(
@@ -124,7 +136,9 @@ class Wave:
             names = journeys.widened_events(program, arrived.events)
             reach = _Reach(
                 frontier=journeys.widened(program, frontier), due=due, candidates=journeys.widened_candidates(program, candidates),
-                changed=changed, names=names,
+                changed=changed, names=names, handed=frozenset(s for s in frontier if self._kind(s) == "hand_off"),
+                worked=program.hands and not arrived.events.isdisjoint(TASK_EVENTS), merged=arrived.merged,
+                sends=any(self._kind(s) == "send" for s in frontier),
             )  # fmt: skip
             settled = self._journeys(reach, shape)
             run(engine, journeys.remembering(program, reach.frontier, reach.candidates, reach.names, settled=settled))
@@ -203,6 +217,7 @@ class Wave:
             return False
         run(engine, journeys.ends(bool(starts), bool(frontier)))
         run(engine, journeys.goers(program, frontier, bool(starts), reach.names))
+        late = self._work_off(reach)
         if frontier:
             run(engine, journeys.hold_back(self._controls.standing(program, frontier), self._controls.taken_up))
         ways = engine.query(journeys.ways())
@@ -210,16 +225,40 @@ class Wave:
         if ended and self._live:
             run(engine, [effects.cancel_ended()])
             self.cancelled = True
+        withdrawn = any(way is None and (jid, step) in reach.handed for jid, step, way in ways)
+        if withdrawn:
+            run(engine, tasks.left())
+        released = program.holds and reach.sends and (withdrawn or late or reach.worked or reach.merged)
         waiting = any(self._kind(stop) == "send" for stop in reach.due)
-        if not ended and not moved and not waiting:
+        if not ended and not moved and not waiting and not released:
             return False
         taken = journeys.widened_ways(program, moved, frontier, reach.candidates)
         run(engine, [journeys.moves(program, taken, reach.names), *journeys.rests(program, taken, reach.names)])
-        sends = self._send(waiting, moved, reach, shape)
+        self._hand_over(journeys.hand_offs(program, moved) if program.hands else frozenset(), reach, after=False)
+        sends = self._send(waiting, released, moved, reach, shape)
+        if not (ended or moved or sends):
+            return False
         run(engine, journeys.settle(
             live=bool(frontier), entrants=bool(starts), sends=sends, ended=ended, moved=bool(moved)
         ))  # fmt: skip
         return True
+
+    # --- tasks -------------------------------------------------------------------------------------
+
+    def _work_off(self, reach: _Reach) -> bool:
+        """Passages go on whose task was completed, or was not in time; whether some were late."""
+        late = bool(reach.handed & reach.due)
+        if reach.handed and reach.worked:
+            run(self._engine, tasks.completed())
+        if late:
+            run(self._engine, tasks.overdue())
+        return late
+
+    def _hand_over(self, stops: journeys.Frontier, reach: _Reach, after: bool) -> None:
+        """Open the tasks of those who come to these hand-offs."""
+        if stops:
+            owners = identity.owners(self._outcomes) if self._queued else None
+            run(self._engine, [tasks.opened(self._program, stops, reach.names, owners, after)])
 
     def _enter(self, reach: _Reach) -> frozenset[int]:
         engine = self._engine
@@ -242,24 +281,36 @@ class Wave:
 
     # --- governance and effects --------------------------------------------------------------------
 
-    def _send(self, waiting: bool, moved: journeys.Ways, reach: _Reach, shape: profiles.Row) -> bool:
+    def _send(self, waiting: bool, released: bool, moved: journeys.Ways, reach: _Reach, shape: profiles.Row) -> bool:
         engine, program = self._engine, self._program
         arriving = journeys.may_send(program, moved)
-        if not waiting and not arriving:
+        if not waiting and not arriving and not released:
             return False
-        run(engine, governance.due(moves=arriving, live=waiting))
+        run(engine, governance.due(moves=arriving, live=waiting or released))
+        held = program.holds and tasks.holding(program, reach.handed | journeys.hand_offs(program, moved))
+        if held or released:
+            run(engine, tasks.held_persons())
+        if released:
+            run(engine, tasks.released())
         sends = frozenset(engine.query("SELECT DISTINCT jid, step FROM w_due"))
         if not sends:
             return False
+        if held:
+            run(engine, tasks.hold_back(program))
         asked = governance.suppress_journeys(program.project.policy)
         live_columns = profiles.journey_columns(program, asked, "l") if asked else []
         columns = tuple(f"j_{name}" for name in sorted(asked & shape.journeys))
         kills = tuple((kill.journey, kill.channel) for kill in self._controls.dropping())
         run(engine, governance.verdicts(program, sends, reach.names, live_columns, columns, kills))
+        if held:
+            run(engine, tasks.held_verdicts())
         run(engine, effects.messages(program, sends))
         wide = journeys.widened_sends(program, sends, reach.frontier, reach.candidates)
         run(engine, journeys.after_sends(program, wide, reach.names))
         on = frozenset((jid, step, "verdict") for jid, step in wide)
         run(engine, journeys.rests(program, on, reach.names, after=True))
+        if program.hands:
+            gone_on = frozenset((jid, step, "verdict") for jid, step in sends)
+            self._hand_over(journeys.hand_offs(program, gone_on), reach, after=True)
         self.sent = True
         return True

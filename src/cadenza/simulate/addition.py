@@ -9,6 +9,7 @@ import msgspec
 
 from cadenza.definitions.project import Project
 from cadenza.simulate.chooser import Chooser
+from cadenza.simulate.model import Model
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,4 +24,7 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True):
 
     project: Callable[[Chooser, Project], Project]
     call: Callable[[Chooser, Project, int], dict[str, Any]] | None = None
+    record: Callable[[Chooser, Model, int], dict[str, Any] | None] | None = None
+    """Where people answer what the engine has decided: the body of a record of the kind ``task`` at this instant (µs),
+    given the model as it stands; None: there is nothing to answer."""
     percent: int = 25

@@ -30,11 +30,15 @@ class Contact(Passages):
     def _govern(self, person: Person, view: View) -> list[Enrollment]:
         """Decide the person's candidates; those sent or dropped go on in this item."""
         now, left = view.now, []
+        holders = self._holders(person)
+        if self.released and not holders:
+            for e in person.live():
+                e.wake_at = now if self._waits_to_send(e) else e.wake_at
         for e in person.live():
             step = self._step(e)
             if isinstance(step, Send) and e.due(now):
                 template = self.project.template(step.template)
-                verdict = verdicts.judge(
+                verdict = verdicts.held(self.project, e, template, bool(holders), now) or verdicts.judge(
                     self.project, person, e, template, view, lambda: self._arm(person, self.project.policy.holdout, now),
                     killed=self._killed(e.journey.name, template.channel),
                 )  # fmt: skip

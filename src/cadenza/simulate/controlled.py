@@ -7,13 +7,13 @@ from typing import Any
 
 from cadenza.definitions.kinds import Wait
 from cadenza.definitions.project import Project
+from cadenza.simulate.handing import Handing
 from cadenza.simulate.person import END, Enrollment, Message, Person
-from cadenza.simulate.state import State
 
 FAR = datetime(9999, 12, 31)
 
 
-class Controlled(State):
+class Controlled(Handing):
     """The commands of the specification, and what they mean for one person."""
 
     def __init__(self, project: Project) -> None:
@@ -73,7 +73,9 @@ class Controlled(State):
         for e in ended:
             e.step, e.wake_at = END, None
             self.rows["ends"].append((e.eid, now, "stopped"))
+            self._withdraw_task(e, "stopped", now)
         self._withdraw_all(lambda m: any(m.eid == e.eid for e in ended), "stopped")
+        self._wake_released(ended, now)
 
     def _withdraw_all(self, covered: Any, reason: str) -> None:
         for person in self.persons.values():

@@ -36,7 +36,7 @@ from cadenza.simulate.evaluate import (
 from cadenza.simulate.person import Person, identifiers_of, normal
 
 ITEMS_AT_ONE_INSTANT = 2_000
-PID_COLUMN = {"memberships": 0, "refusals": 0, "messages": 1}
+PID_COLUMN = {"memberships": 0, "refusals": 0, "messages": 1, "tasks": 1, "task_changes": 1}
 PAGES = {"page": "Page Viewed", "screen": "Screen Viewed"}
 
 
@@ -61,8 +61,8 @@ class Model(Contact):
         elif record.kind == "deploy":
             if msgspec.convert(msgspec.json.decode(record.body)["project"], Project) != self.project:
                 raise ModelError("The reference model runs one project only.", where=f"record {record.offset}")
-        elif record.kind in ("call", "outcome"):
-            known, before = record.kind == "outcome", (len(self.owner), self.merges)
+        elif record.kind in ("call", "outcome", "task"):
+            known, before = record.kind != "call", (len(self.owner), self.merges)
             person = self._resolve(int(body["person"])) if known else self._identify(record, body, now)
             if person is not None:
                 self._record(person, record, body, now, news=(len(self.owner), self.merges) != before)
@@ -138,6 +138,7 @@ class Model(Contact):
         at = min(from_micros(int(body.get("occurred_at", record.recorded_at))), now)
         event = Event(record.offset, name, at, properties)
         person.events.append(event)
+        self.recorded[record.offset] = now
         if record.kind == "outcome" and (told := json_text(properties.get("message_id"))):
             self.outcomes.setdefault(told, set()).add(str(name))
         if not news and name is not None and name not in self.reactive and body.get("traits") is None:
@@ -148,6 +149,8 @@ class Model(Contact):
                 self._set(person, trait.name, json_text(sent.get(trait.from_.partition(".")[2])), at)
         if kind == "track":
             self._said(person, str(name), properties, at)
+        if record.kind == "task":
+            self._said_of_task(person, str(name), properties, now)
         self._item(person, now, event, "record")
 
     def _said(self, person: Person, name: str, properties: Mapping[str, Any], at: datetime) -> None:
@@ -185,6 +188,7 @@ class Model(Contact):
             self._go(person, e, msgspec.structs.replace(view, flags=e.flags), e.verdict or "", follows)
         for e in person.live():  # 13
             e.check_at = self._next_check(e, view)
+        self.released = False
 
     def _segments(self, person: Person, view: View, cause: str) -> set[tuple[str, str]]:
         """9: the changes, as (segment, ``entered`` or ``left``)."""

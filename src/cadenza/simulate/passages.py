@@ -11,6 +11,7 @@ from cadenza.definitions.kinds import (
     Branch,
     Enter,
     ExitStep,
+    HandOff,
     Holdout,
     Journey,
     Jump,
@@ -154,6 +155,10 @@ class Passages(Controlled):
                 cause = "matched" if way is not None else "timeout" if due else None
                 if cause and e.still is None and e.held is None:
                     follows = self._inside(e, way or "timeout", follows)
+            case HandOff():
+                cause, arm = self._task_way(e, step, view.now)
+                inside = f"{e.step}.hand_off.{arm}.steps[0]"
+                follows = inside if inside in self.steps[e.journey.name] else follows
         if e.still is not None:
             e.held = e.held or (cause and (cause, follows, reason))
             return
@@ -204,12 +209,15 @@ class Passages(Controlled):
             return
         e.step, e.verdict, e.due_since = path, None, now
         e.wake_at = min(until, e.limit_at)
+        if isinstance(step, HandOff):
+            self._open(person, e, step, view)
 
     def _until(self, step: Step, view: View) -> datetime | None:
         """Until when one rests who comes to a step; None: one cannot rest there."""
         if isinstance(step, Wait) and step.local is not None:
             return rests_until(step.local, self.project.policy, view)
         rest = step.duration_s if isinstance(step, Wait) else step.until_s if isinstance(step, WaitFor) else 0
+        rest = step.due_s if isinstance(step, HandOff) else rest
         return view.now + timedelta(seconds=rest)
 
     def _labelled(self, journey: Journey, label: str) -> str:
@@ -261,6 +269,7 @@ class Passages(Controlled):
     def _end(self, e: Enrollment, reason: str, now: datetime, cancel: Person | None = None) -> None:
         e.step, e.wake_at = END, None
         self.rows["ends"].append((e.eid, now, reason))
+        self._withdraw_task(e, reason, now)
         for message in cancel.messages if cancel else ():  # 10.5
             if message.eid == e.eid and message.deliverable and message.message_id not in self.outcomes:
                 self.cancelled.setdefault(message.message_id, reason)

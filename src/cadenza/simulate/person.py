@@ -10,12 +10,25 @@ from typing import Any
 import msgspec
 
 from cadenza.clock import EPOCH
-from cadenza.definitions.kinds import Branch, Identifier, Journey, Split, Step, WaitFor
+from cadenza.definitions.kinds import Branch, HandOff, Identifier, Journey, Split, Step, WaitFor
 from cadenza.definitions.project import Project
 from cadenza.simulate.evaluate import Event, json_text
 
 START, END = "start", "end"
 _BLOCKED = {"", "null", "none", "undefined", "nan", "unknown", "anonymous", "test", "0", "-1"}
+
+
+class Task(msgspec.Struct, kw_only=True, eq=False):
+    """A task opened at a hand-off. ``stage``: how often its time was up; ``ended``: how, once it has."""
+
+    task_id: str
+    pid: int
+    step: HandOff
+    accepted_by: str | None = None
+    outcome: str | None = None
+    stage: int = 0
+    ended: str | None = None
+    stopped: bool = False
 
 
 class Enrollment(msgspec.Struct, kw_only=True, eq=False):
@@ -45,6 +58,8 @@ class Enrollment(msgspec.Struct, kw_only=True, eq=False):
     """``wake_at`` and ``limit_at`` as they were when the pause began."""
     held: tuple[str, str, str] | None = None
     """The way on that a pause held back: cause, path that follows, reason where that is the end."""
+    task: Task | None = None
+    """The last one that it opened."""
 
     def due(self, now: datetime) -> bool:
         return self.wake_at is not None and self.wake_at <= now
@@ -79,6 +94,7 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
     enrollments: list[Enrollment] = []
     assignments: list[tuple[str, datetime, int, str]] = []
     """Holdout, when, origin pid, arm."""
+    tasks: list[Task] = []
     segments: set[str] = set()
     check_at: datetime | None = None
 
@@ -92,7 +108,8 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
 
     def take_over(self, loser: Person) -> None:
         """Everything of the loser becomes this person's."""
-        for name in ("events", "values", "consents", "suppressions", "messages", "enrollments", "assignments"):
+        lists = ("events", "values", "consents", "suppressions", "messages", "enrollments", "assignments", "tasks")
+        for name in lists:
             getattr(self, name).extend(getattr(loser, name))
         self.segments |= loser.segments
 
@@ -122,7 +139,7 @@ def layout(steps: tuple[Step, ...], prefix: str = "steps", after: str = END) -> 
 
 
 def inner_steps(step: Step, path: str) -> list[tuple[str, tuple[Step, ...]]]:
-    """The step lists inside a branch, split or wait_for, with their path prefixes."""
+    """The step lists inside a branch, split, wait_for or hand_off, with their path prefixes."""
     match step:
         case Branch(arms=arms, unknown=unknown, otherwise=otherwise):
             inner = [(f"{path}.branch.arms[{i}].steps", arm.steps) for i, arm in enumerate(arms)]
@@ -132,6 +149,9 @@ def inner_steps(step: Step, path: str) -> list[tuple[str, tuple[Step, ...]]]:
             return [*inner, (f"{path}.wait_for.matched", matched), (f"{path}.wait_for.timeout", timeout)]
         case Split(arms=arms):
             return [(f"{path}.split.{arm.name}.steps", arm.steps) for arm in arms]
+        case HandOff(outcomes=outcomes, breached=breached):
+            inner = [(f"{path}.hand_off.{arm.name}.steps", arm.steps) for arm in outcomes]
+            return [*inner, *([(f"{path}.hand_off.breached.steps", breached.steps)] if breached else [])]
     return []
 
 

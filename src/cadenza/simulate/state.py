@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from cadenza.clock import EPOCH
-from cadenza.definitions.builtin import BUILTIN_CONTRACTS
+from cadenza.definitions.builtin import BUILTIN_CONTRACTS, TASK_EVENTS
 from cadenza.definitions.contract_fields import declared
 from cadenza.definitions.expression import Agg, Consented, EventIs, Expr, InJourney, InSegment, OlderThan, Trait, walk
 from cadenza.definitions.project import Project
@@ -44,8 +44,22 @@ class State:
         self.cancelled: dict[str, str] = {}
         self.nonqualified: Counter[tuple[str, datetime, str]] = Counter()
         self.rows: dict[str, list[tuple[Any, ...]]] = {
-            name: [] for name in ("memberships", "ends", "transitions", "refusals", "decisions", "messages")
+            name: []
+            for name in (
+                "memberships",
+                "ends",
+                "transitions",
+                "refusals",
+                "decisions",
+                "messages",
+                "tasks",
+                "task_changes",
+            )
         }
+        self.released = False
+        """In this item a task has ended that held marketing."""
+        self.recorded: dict[int, datetime] = {}
+        """When each record came, by its offset."""
         self.merges = 0
         self._applied = 0
         self._items, self._last = 0, (EPOCH, 0)
@@ -108,7 +122,7 @@ def _reactive(project: Project) -> frozenset[str]:
     read = (project.traits, project.segments, project.policy, project.journeys)
     nodes = [node for tree in _expressions(read) for node in walk(tree)]
     named = {n.event for n in nodes if isinstance(n, Agg)} | {n.name for n in nodes if isinstance(n, EventIs)}
-    return STATEMENTS | named | {j.entry.on.event for j in project.journeys if j.entry.on.event}
+    return STATEMENTS | named | set(TASK_EVENTS) | {j.entry.on.event for j in project.journeys if j.entry.on.event}
 
 
 def _purposes(project: Project) -> list[str]:

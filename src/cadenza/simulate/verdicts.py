@@ -61,6 +61,14 @@ def judge(
     return _quiet(project, enrollment, view)
 
 
+def held(project: Project, enrollment: Enrollment, template: Template, holding: bool, now: datetime) -> Verdict | None:
+    """Marketing waits while an open task holds it: until that ends, or to the message's deadline. None: no such task."""
+    if not holding or template.message_class != "marketing":
+        return None
+    until = deadline(project, enrollment)
+    return Verdict("drop", "hand_off") if until <= now else Verdict("defer", "hand_off", until)
+
+
 def withdrawn(person: Person, template: Template) -> str | None:
     """Why a message that was decided must not be handed over any more; None: it may."""
     marketing = template.message_class == "marketing"

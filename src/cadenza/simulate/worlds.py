@@ -80,6 +80,7 @@ class _Log:
     def __init__(self, chooser: Chooser, project: Project, towns: int, additions: tuple[Addition, ...]) -> None:
         self._c, self._project = chooser, project
         self._added = tuple((a.call, a.percent) for a in additions if a.call is not None)
+        self._answers = tuple((a.record, a.percent) for a in additions if a.record is not None)
         self._towns, self._town = range(towns), ""
         self._model = Model(project)
         start, self._zone = pick(chooser, _STARTS)
@@ -153,6 +154,9 @@ class _Log:
         return min(at, self._at)
 
     def _call(self) -> tuple[str, dict[str, Any]]:
+        for answer, percent in self._answers:
+            if chance(self._c, percent) and (said := answer(self._c, self._model, self._at)) is not None:
+                return "task", said
         c, roll = self._c, self._c.below(100)
         if roll >= 90 and self._model.rows["messages"]:
             return "outcome", self._outcome()

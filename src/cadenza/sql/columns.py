@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from cadenza.definitions.builtin import TASK_EVENTS
 from cadenza.definitions.expression import (
     Agg,
     Coalesce,
@@ -106,7 +107,7 @@ def reactive_events(project: Project) -> frozenset[str]:
                 names.add(node.event)
             elif isinstance(node, EventIs):
                 names.add(node.name)
-    return frozenset(names) | SYSTEM_EVENTS
+    return frozenset(names) | SYSTEM_EVENTS | frozenset(TASK_EVENTS)
 
 
 SYSTEM_EVENTS = frozenset(

@@ -9,7 +9,7 @@ import msgspec
 
 from cadenza.definitions.expression import Agg, Coalesce, Expr, InSegment, Lit, walk
 from cadenza.definitions.graph import END, START, Bucket, Decide, Graph, Leaf, Stop, Tree, flatten
-from cadenza.definitions.kinds import Journey, Template
+from cadenza.definitions.kinds import HandOff, Journey, Template
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.project import Project, version_of
 from cadenza.definitions.typecheck import property_types
@@ -49,6 +49,10 @@ class Program:
         self.segments = {s.name: self._inline(s.when, ()) for s in project.segments}
         self.templates: dict[str, Template] = {t.name: t for t in project.templates}
         self.variables = {t.name: template_variables(t.subject) | template_variables(t.body) for t in project.templates}
+        stops = [stop for version in versions for stop in version.graph.stops]
+        self.hands = any(stop.task is not None for stop in stops)
+        """Whether any version hands people to people; ``holds``: and holds marketing meanwhile."""
+        self.holds = any(stop.task is not None and stop.task.hold_marketing for stop in stops)
         self._cache: dict[Hashable, Any] = {}
 
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -91,6 +95,9 @@ DIMENSIONS: dict[str, dict[str, str]] = {
     "t_send": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "suffix": "VARCHAR", "template": "VARCHAR", "template_version": "VARCHAR",
                "channel": "VARCHAR", "purpose": "VARCHAR", "message_class": "VARCHAR", "destination": "VARCHAR"},
     "t_enter": {"jid": "INTEGER", "step": "INTEGER", "journey": "VARCHAR"},
+    "t_task": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "team": "VARCHAR", "assignee": "VARCHAR",
+               "title": "VARCHAR", "priority": "INTEGER", "due_s": "BIGINT", "recent": "INTEGER", "hold": "BOOLEAN",
+               "escalates": "BOOLEAN", "after_s": "BIGINT", "to_team": "VARCHAR", "again_s": "BIGINT", "ends": "BOOLEAN"},
     "t_update": {"jid": "INTEGER", "step": "INTEGER", "trait": "VARCHAR", "value": "VARCHAR"},
     **CALENDAR_DIMENSIONS,
 }  # fmt: skip
@@ -115,6 +122,8 @@ def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[
         if stop.local is not None:
             row = local_row(stop.local, program.project.policy.calendars)
             rows["t_local"].append({"jid": jid, "step": stop.step, **row})
+        if stop.task is not None:
+            rows["t_task"].append(_task_row(jid, stop.step, stop.path, stop.task))
         for trait, value in stop.set.items():
             rows["t_update"].append({"jid": jid, "step": stop.step, "trait": trait, "value": value_text(value)})
     rows["t_way"].append(_way_row(version, START, "entered"))
@@ -175,6 +184,18 @@ def _send_row(program: Program, jid: int, stop: Stop) -> dict[str, Any]:
         "template": stop.template, "template_version": version_of(template),
         "channel": template.channel, "purpose": template.purpose, "message_class": template.message_class,
         "destination": program.project.destination_of(template.channel).name,
+    }  # fmt: skip
+
+
+def _task_row(jid: int, step: int, path: str, task: HandOff) -> dict[str, Any]:
+    """``again_s``: the time of the team it passes to; ``ends``: it ends when that is up."""
+    escalate = task.escalate
+    return {
+        "jid": jid, "step": step, "path": path, "team": task.team, "assignee": task.assignee, "title": task.title,
+        "priority": task.priority, "due_s": task.due_s, "recent": task.recent_events, "hold": task.hold_marketing,
+        "escalates": escalate is not None, "after_s": escalate.after_s if escalate else 0,
+        "to_team": escalate.to if escalate else None, "again_s": escalate.due_s if escalate else 0,
+        "ends": task.breached is not None,
     }  # fmt: skip
 
 

@@ -108,6 +108,13 @@ TABLES: tuple[Table, ...] = (
            "message_id VARCHAR, eid BIGINT, pid BIGINT, origin_pid BIGINT, jid INTEGER, step INTEGER, template VARCHAR, "
            "template_version VARCHAR, channel VARCHAR, destination VARCHAR, message_class VARCHAR, purpose VARCHAR, "
            "address VARCHAR, planned_at TIMESTAMP, context VARCHAR, deliverable BOOLEAN, wave BIGINT", personal=True),
+    _table("task", "tasks", "a task handed to people, as it was opened", "task_id",
+           "task_id VARCHAR, eid BIGINT, pid BIGINT, origin_pid BIGINT, jid INTEGER, step INTEGER, opened_at TIMESTAMP, "
+           "due_at TIMESTAMP, team VARCHAR, assignee VARCHAR, title VARCHAR, priority INTEGER, hold BOOLEAN, "
+           "context VARCHAR, recent VARCHAR, live BOOLEAN", personal=True),
+    _table("task_change", "tasks", "what was done to a task, or was refused; or became of it as time passed", "task_id ts change offset_",
+           "task_id VARCHAR, pid BIGINT, origin_pid BIGINT, ts TIMESTAMP, change VARCHAR, by_ VARCHAR, outcome VARCHAR, "
+           "team VARCHAR, assignee VARCHAR, note VARCHAR, refused VARCHAR, ends BOOLEAN, due_at TIMESTAMP, offset_ BIGINT, wave BIGINT", personal=True),
     _table("message_outcome", "events", "what delivery reported of a message", "offset_",
            "message_id VARCHAR, name VARCHAR, occurred_at TIMESTAMP, offset_ BIGINT, detail VARCHAR"),
     _table("cancellation", "effects", "a message withdrawn before it was handed over", "message_id",

@@ -20,6 +20,9 @@ MERGED_TABLES = ("identifier", "event", "trait_value", "consent", "suppression",
                  "enrollment_end", "transition", "refusal", "assignment", "decision", "message")  # fmt: skip
 """Tables whose rows follow a merge; those that need it keep ``origin_pid``."""
 
+MERGED_WITH_TASKS = ("task", "task_change")
+"""And these, where people are handed to people."""
+
 
 def arrivals(program: Program, outcomes: bool, several: bool, index_of: dict[str, int]) -> list[Step]:
     """Identifiers of the queue, and which records cannot be told apart yet (nodes and edges of lanes).
@@ -130,7 +133,8 @@ def _merge(program: Program) -> list[Step]:
         steps += _merge_memberships(program)
     else:
         steps += _merge_profile(program)
-    steps += [_SCRIPT.step("merge_rows", {"merged_table": t}) for t in MERGED_TABLES]
+    tables = [*MERGED_TABLES, *(MERGED_WITH_TASKS if program.hands else ())]
+    steps += [_SCRIPT.step("merge_rows", {"merged_table": t}) for t in tables]
     return [*steps, _SCRIPT.step("unprofile"), _SCRIPT.step("w_conflict"), _SCRIPT.step("end_conflict"),
             _SCRIPT.step("stop_conflict")]  # fmt: skip
 

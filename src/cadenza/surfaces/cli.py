@@ -29,6 +29,7 @@ from cadenza.surfaces import (
     cli_journeys,
     cli_lint,
     cli_operate,
+    cli_tasks,
     cli_testing,
     cli_trials,
     cli_webhooks,
@@ -542,6 +543,7 @@ cli_journeys.add_to(app)
 cli_lint.add_to(app)
 cli_operate.add_to(app)
 cli_trials.add_to(app)
+cli_tasks.add_to(app)
 cli_webhooks.add_to(app)
 
 

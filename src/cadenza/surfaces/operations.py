@@ -14,6 +14,7 @@ from cadenza.surfaces.control_operations import CONTROL_OPERATIONS
 from cadenza.surfaces.encoding import plain
 from cadenza.surfaces.operation import Operation, Parameter, limit_of
 from cadenza.surfaces.quarantine_operations import QUARANTINE_OPERATIONS
+from cadenza.surfaces.task_operations import TASK_OPERATIONS
 from cadenza.workspace import (
     Alert,
     AuditReport,
@@ -167,6 +168,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Every message that was sent, checked against the log by code that shares nothing with what decided",
     ),
     *CONTROL_OPERATIONS,
+    *TASK_OPERATIONS,
     *QUARANTINE_OPERATIONS,
     *CONTRACT_OPERATIONS,
     Operation(

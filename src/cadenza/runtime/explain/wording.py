@@ -7,7 +7,20 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from cadenza.definitions.expression_text import duration_text, write
-from cadenza.definitions.kinds import Branch, Enter, Journey, Jump, LocalWait, Send, Split, Step, Update, Wait, WaitFor
+from cadenza.definitions.kinds import (
+    Branch,
+    Enter,
+    HandOff,
+    Journey,
+    Jump,
+    LocalWait,
+    Send,
+    Split,
+    Step,
+    Update,
+    Wait,
+    WaitFor,
+)
 
 DROPPED = {
     "killed": "a kill switch covers it ({rule})",
@@ -19,10 +32,12 @@ DROPPED = {
     "no_time_zone": "the person's time zone is not known",
     "deadline": "quiet hours would push it past the deadline",
     "cap": "the contact limit '{rule}' is reached",
+    "hand_off": "a task of journey '{rule}' held marketing until the deadline",
 }
 DEFERRED = {
     "quiet_hours": "it is in the quiet hours ({rule})",
     "cap": "the contact limit '{rule}' is reached",
+    "hand_off": "an open task of journey '{rule}' holds marketing; it is asked again when the task ends",
 }
 REFUSED = {
     "no_key": "the entry key is empty",
@@ -83,6 +98,10 @@ def _walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:
                     yield from _walk(inside, f"{path}.wait_for.any[{position}].steps")
                 yield from _walk(matched, f"{path}.wait_for.matched")
                 yield from _walk(timeout, f"{path}.wait_for.timeout")
+            case HandOff(outcomes=outcomes, breached=breached):
+                for outcome in outcomes:
+                    yield from _walk(outcome.steps, f"{path}.hand_off.{outcome.name}.steps")
+                yield from _walk(breached.steps if breached else (), f"{path}.hand_off.breached.steps")
 
 
 def position(journey: Journey | None, path: str | None, kind: str | None) -> str:
@@ -101,6 +120,8 @@ def position(journey: Journey | None, path: str | None, kind: str | None) -> str
             return f"wait for {awaited}, at most {duration_text(seconds)}"
         case Enter(journey=other):
             return f"enter journey '{other}'"
+        case HandOff(team=team, title=title, due_s=seconds):
+            return f"handed to team {team} ('{title}'), due in {duration_text(seconds)}"
         case Update(set=values):
             return "set " + ", ".join(f"{name} = {value}" for name, value in values.items())
     return f"{kind or 'step'} ({path})"
@@ -157,6 +178,10 @@ def moved(journey: Journey | None, cause: str, waited: timedelta, record: str | 
             start = f"waited {span(waited)}"
         case "matched":
             start = f"what it waited for came true after {span(waited)}{by}"
+        case "breached":
+            start = f"the task was not completed within {span(waited)}"
+        case _ if cause.startswith("outcome:"):
+            start = f"the task was completed as '{cause.removeprefix('outcome:')}' after {span(waited)}{by}"
         case "timeout":
             start = f"waited {span(waited)} in vain"
         case "past":

@@ -51,6 +51,9 @@ from cadenza.stages.journeys.reach import (
     expressions as expressions,
 )
 from cadenza.stages.journeys.reach import (
+    hand_offs as hand_offs,
+)
+from cadenza.stages.journeys.reach import (
     may_send as may_send,
 )
 from cadenza.stages.journeys.reach import (

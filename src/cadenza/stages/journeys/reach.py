@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cadenza.definitions.expression import Expr
+from cadenza.definitions.expression import Expr, Trait
 from cadenza.definitions.graph import START, Bucket, Decide, Hop, Leaf, Tree, without_events
 from cadenza.sql.program import RESUMES, Program, Version
 
@@ -90,6 +90,16 @@ def expressions(program: Program, frontier: Frontier, candidates: frozenset[int]
     for version, hop in reachable_hops(program, frontier, candidates):
         if hop.to_step >= 0 and version.graph.stops[hop.to_step].every:
             yield from (without_events(c) for c in version.graph.stops[hop.to_step].conditions)
+    if program.hands:
+        yield from _shown_by_tasks(program, frontier, candidates)
+
+
+def _shown_by_tasks(program: Program, frontier: Frontier, candidates: frozenset[int]) -> Iterable[Expr]:
+    """The traits that tasks show which the wave may open."""
+    known = {trait.name for trait in program.project.traits}
+    for version, hop in reachable_hops(program, frontier, candidates):
+        task = version.graph.stops[hop.to_step].task if hop.to_step >= 0 else None
+        yield from (Trait(name) for name in (task.context if task else ()) if name in known)
 
 
 def reachable(program: Program, frontier: Frontier, candidates: frozenset[int]) -> frozenset[int]:
@@ -164,6 +174,18 @@ def asked(program: Program, stops: Frontier) -> frozenset[int]:
         if names
         else frozenset()
     )
+
+
+def hand_offs(program: Program, taken: Ways) -> Frontier:
+    """The hand-offs to which some of the ways lead."""
+    found = set()
+    for jid, step, way in taken:
+        version = program.versions[jid]
+        for hop in hops_of(version.graph.resumes[version.resume(step, way) % RESUMES]):
+            to = version.graph.hops[hop].to_step
+            if to >= 0 and version.graph.stops[to].kind == "hand_off":
+                found.add((jid, to))
+    return frozenset(found)
 
 
 def may_send(program: Program, taken: Ways) -> bool:
