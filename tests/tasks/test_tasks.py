@@ -126,13 +126,19 @@ def test_an_exit_withdraws_the_task(shop: Shop) -> None:
         desk.accept(task, "ann")
     desk.comment(task, "ann", "I had called already.")
     shop.later(seconds=1)
+    [passage] = shop.workspace.explain("u1", "big_order").passages
+    assert [change.words for change in passage.tasks[0].changes] == [
+        "withdrawn, since the passage ended: goal",
+        "completed as 'won' by ann, without effect (already withdrawn)",
+        "commented by ann: I had called already.",
+    ]
     assert shop.changes()[-2:] == [("completed", "already_withdrawn"), ("commented", None)]
 
 
 def test_what_cannot_be_said(shop: Shop) -> None:
     shop.order("u1")
     task, desk = shop.task().task, shop.workspace.tasks
-    with pytest.raises(CadenzaError, match="'wonn' is no outcome of this task. Did you mean 'won'?"):
+    with pytest.raises(CadenzaError, match=r"'wonn' is no outcome of this task\. Did you mean 'won'\?"):
         desk.complete(task, "wonn", "ann")
     with pytest.raises(CadenzaError, match=f"there is no task '{task}x'. Did you mean '{task}'?"):
         desk.accept(f"{task}x", "ann")

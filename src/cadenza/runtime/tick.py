@@ -21,7 +21,7 @@ from cadenza.runtime import command
 from cadenza.runtime.deploy import FAR_FUTURE, deploy, load, prepare, run
 from cadenza.runtime.wave import Wave
 from cadenza.sql.program import Program
-from cadenza.stages import effects, events, identity, journeys
+from cadenza.stages import effects, events, identity, journeys, tasks
 
 T = TypeVar("T")
 
@@ -318,6 +318,8 @@ class Ticker:
             self._waves += 1
             self._engine.execute(f"SET VARIABLE horizon = TIMESTAMP '{at}'; SET VARIABLE wave = {self._waves}::BIGINT")
             self._controls = command.obey(self._engine, self._controls, record.offset, said)
+            if said.command == "stop" and self._program is not None and self._program.hands:
+                run(self._engine, tasks.deployed(self._program))
             self._withdrew, self._gates, self._timer_known = True, True, False
 
     # --- the way out -------------------------------------------------------------------------------

@@ -160,7 +160,7 @@ class Passages(Controlled):
                 inside = f"{e.step}.hand_off.{arm}.steps[0]"
                 follows = inside if inside in self.steps[e.journey.name] else follows
         if e.still is not None:
-            e.held = e.held or (cause and (cause, follows, reason))
+            e.held = e.held or ((cause, follows, reason) if cause else None)
             return
         if e.held is not None:
             (cause, follows, reason), e.held = e.held, None

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cadenza.runtime.explain import Explanation
-from cadenza.runtime.explain.views import MessageView, NotQualifiedView, PassageView, SourceView, TraitView
+from cadenza.runtime.explain.views import MessageView, NotQualifiedView, PassageView, SourceView, TaskView, TraitView
 from cadenza.workspace import WhyNot
 
 WIDTH = 100
@@ -140,6 +140,8 @@ def _passage(p: PassageView) -> RenderableType:
     lines += [_line(f"{_at(m.at)}  {m.words}", 4) for m in p.moves]
     for message in p.messages:
         lines += _message(message)
+    for task in p.tasks:
+        lines += _task(task)
     if p.ended_at is not None:
         by = f" by '{p.ended_by}'" if p.ended_by else ""
         lines.append(_line(f"{_at(p.ended_at)}  ended: {(p.reason or '').replace('_', ' ')}{by}", 4))
@@ -147,6 +149,13 @@ def _passage(p: PassageView) -> RenderableType:
         still = f"; paused since {_at(p.paused_since)}" if p.paused_since else ""
         lines.append(_line(f"rests at: {p.position}; wakes {_at(p.wakes_at)}{still}", 4))
     return Group(*lines, Text())
+
+
+def _task(task: TaskView) -> Iterator[RenderableType]:
+    replayed = ", replayed: nobody works on it" if task.replayed else ""
+    yield _line(f"task {task.task}, team {task.team}: {task.title}; due {_at(task.due_at)}{replayed}", 6)
+    for change in task.changes:
+        yield _line(f"{_at(change.at)}  {change.words}", 8)
 
 
 def _message(message: MessageView) -> Iterator[RenderableType]:

@@ -17,9 +17,11 @@ from cadenza.runtime.explain.views import (
     MoveView,
     PassageView,
     RefusalView,
+    TaskChangeView,
+    TaskView,
     VerdictView,
 )  # fmt: skip
-from cadenza.runtime.explain.wording import judged, moved, position, refused
+from cadenza.runtime.explain.wording import judged, moved, position, refused, worked
 from cadenza.sql import step
 from cadenza.sql.step import number
 
@@ -66,6 +68,8 @@ class _Story:
         self._arrivals = rows("arrivals", 0)
         self._verdicts = rows("verdicts", 0, 1)
         self._deliveries = rows("deliveries", 0)
+        self._tasks = rows("tasks", 0)
+        self._changes = rows("task_changes", 0) if self._tasks else {}
 
     def passage(self, row: tuple[Any, ...]) -> PassageView:
         eid, name, version, text, key, entered, offset, at_step, wake_at, path, ended, reason, record, by, still = row
@@ -78,6 +82,7 @@ class _Story:
             messages=tuple(self._message(journey, arrival) for arrival in self._arrivals.get((eid,), ())),
             position=position(journey, path, None) if lives else None, wakes_at=wake_at if lives else None,
             ended_at=ended, ended_by=by, reason=reason, paused_since=still if lives else None,
+            tasks=tuple(self._task(task) for task in self._tasks.get((eid,), ())),
         )  # fmt: skip
 
     def _move(self, journey: Journey | None, row: tuple[Any, ...]) -> MoveView:
@@ -87,6 +92,16 @@ class _Story:
             journey, cause, at - since if since else timedelta(), record, way, position(journey, to_path, to_kind)
         )
         return MoveView(at=at, words=words, cause=cause, offset=offset)
+
+    def _task(self, row: tuple[Any, ...]) -> TaskView:
+        _, task, team, title, opened, due, live = row
+        changes = tuple(
+            TaskChangeView(at=at, words=worked(change, by, outcome, to_team, assignee, note, no), offset=offset)
+            for _, at, change, by, outcome, to_team, assignee, note, no, offset in self._changes.get((task,), ())
+        )
+        return TaskView(
+            task=task, team=team, title=title, opened_at=opened, due_at=due, replayed=not live, changes=changes
+        )
 
     def _message(self, journey: Journey | None, row: tuple[Any, ...]) -> MessageView:
         eid, at_step, path, template, at, message_id, deliverable, ended = row

@@ -41,6 +41,14 @@ SELECT d.eid, d.step, d.ts, d.verdict, d.reason, d.rule, d.until, d.evidence
 FROM decision d JOIN enrollment e ON e.eid = d.eid
 WHERE e.pid = :pid ORDER BY d.eid, d.step, d.ts, CASE d.verdict WHEN 'defer' THEN 0 ELSE 1 END;
 
+-- name: tasks
+-- Tasks that they opened.
+SELECT eid, task_id, team, title, opened_at, due_at, live FROM task WHERE pid = :pid ORDER BY opened_at, task_id;
+
+-- name: task_changes
+-- And what happened to these.
+SELECT task_id, ts, change, by_, outcome, team, assignee, note, refused, offset_ FROM task_change WHERE pid = :pid ORDER BY ts, coalesce(offset_, 0), wave;
+
 -- name: deliveries
 -- What delivery reported of them, and cancellations.
 SELECT o.message_id, o.occurred_at, o.name, o.detail

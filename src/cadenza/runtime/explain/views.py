@@ -137,6 +137,26 @@ class MessageView(_View, frozen=True, kw_only=True):
     deliveries: tuple[DeliveryView, ...]
 
 
+class TaskChangeView(_View, frozen=True, kw_only=True):
+    """Something that happened to a task, in words. ``offset``: the record that said it, None for time."""
+
+    at: datetime
+    words: str
+    offset: int | None
+
+
+class TaskView(_View, frozen=True, kw_only=True):
+    """A task that a passage opened. ``replayed``: nobody works on it."""
+
+    task: str
+    team: str
+    title: str
+    opened_at: datetime
+    due_at: datetime
+    replayed: bool
+    changes: tuple[TaskChangeView, ...]
+
+
 class PassageView(_View, frozen=True, kw_only=True):
     """One enrollment. ``offset``: the record that started it, None for time. ``position`` and ``wakes_at`` while it
     lives; ``paused_since``: its journey pauses, and ``wakes_at`` is as the clock stood then; ``ended_at``, ``ended_by`` (the
@@ -156,6 +176,7 @@ class PassageView(_View, frozen=True, kw_only=True):
     ended_by: str | None
     reason: str | None
     paused_since: datetime | None = None
+    tasks: tuple[TaskView, ...] = ()
 
 
 class RefusalView(_View, frozen=True, kw_only=True):

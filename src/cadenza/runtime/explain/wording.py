@@ -212,6 +212,33 @@ def refused(reason: str, rule: str | None) -> str:
     return filled(known, rule)
 
 
+def worked(
+    change: str, by: str | None, outcome: str | None, team: str | None, assignee: str | None, note: str | None,
+    refusal: str | None,
+) -> str:  # fmt: skip
+    """What happened to a task, in a sentence.
+
+    >>> worked("completed", "ann", "won", None, None, None, "already_withdrawn")
+    "completed as 'won' by ann, without effect (already withdrawn)"
+    """
+    match change:
+        case "completed":
+            said = f"completed as '{outcome}'"
+        case "reassigned":
+            said = "given to " + ", ".join(part for part in (team and f"team {team}", assignee) if part)
+        case "breached":
+            said = "its time was up"
+        case "escalated":
+            said = f"passed to team {team}"
+        case "withdrawn":
+            return f"withdrawn, since the passage ended: {(note or '').replace('_', ' ')}"
+        case _:
+            said = change
+    said += f" by {by}" if by else ""
+    said += f", without effect ({refusal.replace('_', ' ')})" if refusal else ""
+    return f"{said}: {note}" if note else said
+
+
 def filled(text: str, rule: str | None) -> str:
     """A sentence with its rule; the brackets and quotes go when there is none."""
     if rule:
