@@ -14,7 +14,7 @@ import pytest
 
 from cadenza.clock import from_micros, to_micros
 from cadenza.definitions.kinds import Holdout
-from cadenza.definitions.project import Project
+from cadenza.definitions.project import Project, version_of
 from cadenza.errors import CadenzaError, LedgerError, OperatingError
 from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import SqliteOutbox
@@ -26,7 +26,7 @@ from cadenza.runtime.trials.past import just_after, replay_under
 from cadenza.simulate.worlds import World, seeded
 from cadenza.sql.tables import TABLES
 from cadenza.store.duckdb_engine import DuckEngine
-from tests.simulation.redeployed import changed, redeployed
+from tests.simulation.redeployed import again, changed, deployment
 from tests.simulation.tape import at
 from tests.trials.kit import CAP, RAN, Site, aside, history, launch, lived, project, thanks
 
@@ -84,15 +84,19 @@ def test_beside_a_server_the_past_is_made_from_the_log(shop: Site) -> None:
         shop.served = False
 
 
-@pytest.mark.parametrize("seed", [5])
-def test_a_world_whose_project_changed_on_the_way(seed: int, tmp_path: Path) -> None:
-    """What ran is read from the store, or made from the log with every deployment it holds: the same."""
-    world = redeployed(seeded(seed, 20), "exit")
+def test_a_history_whose_project_changed_on_the_way(tmp_path: Path) -> None:
+    """What ran is read from the store, or made from the log with every deployment it holds: the same. A draft leaves out
+    the later ones."""
+    first = history().records
+    records = [*first, deployment(TURNED, first[-1])]
+    records += again(first[17:22], records[-1])
+    world = World(project=RAN, records=tuple(records), horizon=records[-1].recorded_at)
     with lived(tmp_path / "site", world) as site:
-        wanted = Wanted(draft=world.project)
-        found = site.trials.backtest(wanted)
+        found = site.trials.backtest(Wanted(draft=RAN))
+        drafted, ran = ({(s.journey, s.version) for s in one.steps} for one in (found.draft, found.against))
+        assert drafted == {(j.name, version_of(j)) for j in RAN.journeys} < ran
         site.served = True
-        assert site.trials.backtest(msgspec.structs.replace(wanted, until=found.until)) == found
+        assert site.trials.backtest(Wanted(draft=RAN, until=found.until)) == found
 
 
 # --- preview is reality ------------------------------------------------------------------------------------
@@ -106,11 +110,9 @@ def decided(site: Site, draft: Project, since: int | None, until: int, delivered
     return engine
 
 
-@pytest.mark.parametrize("draft", [FREE, TURNED], ids=["free", "turned"])
-def test_from_the_beginning(shop: Site, draft: Project, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_from_the_beginning(shop: Site, turned: Backtest, tmp_path: Path) -> None:
     """The draft deployed at first and the same things happening: every table is the same, and every figure."""
-    world = history(draft)
-    preview = request.getfixturevalue("free" if draft is FREE else "turned").draft
+    world, draft, preview = history(TURNED), TURNED, turned.draft
     made = decided(shop, draft, None, world.horizon)
     with lived(tmp_path / "reality", world) as reality, reality.store() as store:
         same_tables(store, made)
