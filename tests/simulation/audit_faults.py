@@ -19,7 +19,7 @@ from cadenza.ports.ledger import Record
 from cadenza.simulate.worlds import World, deploy_record
 from tests.simulation.engine_faults import ENGINE_FAULTS, Slip
 
-_GATE = "stages/governance.sql"
+_GATE, _HOURS, _CAPS = (f"stages/governance/{name}.sql" for name in ("judging", "hours", "caps"))
 _KNOWN = {
     "tie_grants_consent": "consent", "late_statement_wins": "consent", "holdout_bucket_off": "journey holdout",
     "suppress_unknown_lets_through": "suppression conditions", "cap_off_by_one": "caps", "all_candidates_at_once": "caps",
@@ -27,14 +27,14 @@ _KNOWN = {
 }  # fmt: skip
 AUDIT_FAULTS: dict[str, tuple[str, tuple[Slip, ...]]] = {
     **{name: (rule, ENGINE_FAULTS[name]) for name, rule in _KNOWN.items()},
-    "quiet_hours_in_london": ("quiet hours", (Slip(_GATE, "ON r.tz = g.zone AND", "ON r.tz = 'Europe/London' AND"),)),
+    "quiet_hours_in_london": ("quiet hours", (Slip(_HOURS, "ON r.tz = g.zone AND", "ON r.tz = 'Europe/London' AND"),)),
     "bounces_do_not_suppress": ("suppression", (
         Slip(_GATE, "OR (c.suppressed_ IS NOT NULL AND s.message_class = 'marketing')", ""),
         Slip(_GATE, "c.suppressed_ IN ('hard_bounce', 'complaint', 'legal')", "c.suppressed_ IN ('legal')"),
     )),
     "nobody_is_asked_for_consent": ("consent", (Slip(_GATE, "WHEN NOT coalesce(c.consented_, FALSE)", "WHEN FALSE"),)),
     "global_holdout_is_written_only": ("global holdout", (Slip(_GATE, "WHEN :arm = 'holdout' THEN", "WHEN FALSE THEN"),)),
-    "caps_forget_a_merge": ("caps", (Slip(_GATE, "ON m.pid = g.pid", "ON m.pid = g.pid AND m.origin_pid = g.pid"),)),
+    "caps_forget_a_merge": ("caps", (Slip(_CAPS, "ON m.pid = g.pid", "ON m.pid = g.pid AND m.origin_pid = g.pid"),)),
     "marketing_goes_as_transactional": ("caps", (Slip(_GATE, "WHEN s.message_class <> 'marketing' THEN", "WHEN TRUE THEN"),)),
     "exits_withdraw_nothing": ("exit before hand-over", (Slip("runtime/wave.py:Wave._journeys", "if ended and self._live:", "if False:"),)),
     "everyone_has_one_address": ("address", (Slip("stages/effects.sql", "d.purpose, d.address,", "d.purpose, 'ada@example.com',"),)),

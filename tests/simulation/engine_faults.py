@@ -88,26 +88,26 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "wait_outlives_the_limit": (
         Slip("stages/journeys/walking.sql", "least(m.now + to_seconds(h.seconds), m.limit_at)", "m.now + to_seconds(h.seconds)"),
     ),
-    "suppress_unknown_lets_through": (Slip("stages/governance.py:_suppress_rule", "[exp.true()]", "[exp.false()]"),),
+    "suppress_unknown_lets_through": (Slip("stages/governance/judging.py:_suppress_rule", "[exp.true()]", "[exp.false()]"),),
     "transactional_asks_consent": (
-        Slip("stages/governance.sql", "s.message_class <> 'marketing' THEN", "s.message_class <> 'marketing' AND c.consented_ THEN"),
+        Slip("stages/governance/judging.sql", "s.message_class <> 'marketing' THEN", "s.message_class <> 'marketing' AND c.consented_ THEN"),
     ),
     "quiet_hours_one_hour_off_in_summer": (
-        Slip("stages/governance.sql", "greatest(z.utc_from, q.target - to_seconds(z.off_s))", "q.now + (q.target - q.local_)"),
-        Slip("stages/governance.sql", "SELECT l.eid, l.zone, l.now,", "SELECT l.eid, l.zone, l.now, l.local_,"),
+        Slip("stages/governance/hours.sql", "greatest(z.utc_from, q.target - to_seconds(z.off_s))", "q.now + (q.target - q.local_)"),
+        Slip("stages/governance/hours.sql", "SELECT l.eid, l.zone, l.now,", "SELECT l.eid, l.zone, l.now, l.local_,"),
     ),
-    "cap_off_by_one": (Slip("stages/governance.py:_caps", ">= {cap.limit}{applies}", "> {cap.limit}{applies}"),),
+    "cap_off_by_one": (Slip("stages/governance/caps.py:full", ">= {cap.limit}", "> {cap.limit}"),),
     "cap_window_closed_at_the_start": (
-        Slip("stages/governance.py:_caps", "m.planned_at > g.now", "m.planned_at >= g.now"),
-        Slip("stages/governance.py:_caps", "k.k_{i} + to_seconds({cap.per_s})", "k.k_{i} + to_seconds({cap.per_s}) + to_microseconds(1)"),
-        Slip("stages/governance.sql", "m.planned_at > g.now", "m.planned_at >= g.now"),
+        Slip("stages/governance/caps.py:contact", "m.planned_at > g.now", "m.planned_at >= g.now"),
+        Slip("stages/governance/caps.py:full", "k.k_{i} + to_seconds({cap.per_s})", "k.k_{i} + to_seconds({cap.per_s}) + to_microseconds(1)"),
+        Slip("stages/governance/caps.sql", "m.planned_at > g.now", "m.planned_at >= g.now"),
     ),
-    "all_candidates_at_once": (Slip("stages/governance.sql", ".turn = 1", ".turn >= 1"),),
+    "all_candidates_at_once": (Slip("stages/governance/judging.sql", ".turn = 1", ".turn >= 1"),),
     "deadline_from_the_last_deferral": (
         Slip("stages/journeys/walking.sql", "limit_at), due_since FROM w_verdict",
              "limit_at), CASE WHEN verdict = 'defer' THEN until ELSE due_since END FROM w_verdict"),
     ),
-    "failed_messages_count": (Slip("stages/governance.sql", "name = 'Message Failed'", "name = 'Never'"),),
+    "failed_messages_count": (Slip("stages/governance/caps.sql", "name = 'Message Failed'", "name = 'Never'"),),
     "completed_cancels": (
         Slip("runtime/wave.py:Wave._journeys", "if ended and self._live:", "if False:"),
         Slip("runtime/wave.py:Wave._journeys", "sends = self._send(", "self._live and run(engine, [effects.cancel_ended()]); self.cancelled = True; sends = self._send("),
@@ -116,6 +116,17 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     ),
     "forbidden_by_now_stays": (Slip("stages/effects.sql", "m.deliverable AND (:suppressed", "FALSE AND (:suppressed"),),
     "handed_over_is_cancelled": (Slip("stages/effects.sql", "AS o ON o.message_id = m.message_id AND", "AS o ON FALSE AND"),),
+    "window_on_any_day": (Slip("definitions/open_hours.py:_open", "if not w.days or name in w.days", "if True"),),
+    "unknown_jurisdiction_lets_through": (
+        Slip("stages/governance/judging.sql", "WHEN c.jurisdiction_ IS NULL THEN 'no_jurisdiction'", "WHEN FALSE THEN 'no_jurisdiction'"),
+    ),
+    "silence_is_consent": (Slip("sql/jurisdictions.py:consented", 'if j.consent == "opt_out"]', "if True]"),),
+    "calendar_of_utc": (Slip("stages/governance/caps.sql", "g.now + to_seconds(r.off_s) AS local_", "g.now AS local_"),),
+    "week_from_sunday": (
+        Slip("stages/governance/caps.py:_period", "date_trunc('{period}', l.local_)", "(date_trunc('{period}', l.local_ + to_seconds(86400)) - to_seconds(86400))"),
+    ),
+    "each_journey_counts_all": (Slip("stages/governance/caps.py:_same", 'if cap.journey or cap.each == "journey":', "if cap.journey:"),),
+    "topic_is_the_purpose": (Slip("stages/governance/caps.py:_topic", "if t.topic]", "if False]"),),
     "replay_is_delivered": (Slip("stages/effects.sql", "d.now > getvariable('live_from')", "TRUE"),),
     "calendar_days_in_utc": (Slip("stages/journeys/waiting.sql", "g.now + to_seconds(r.off_s) AS local_", "g.now AS local_"),),
     "until_on_any_day": (Slip("stages/journeys/waiting.sql", "substr(l.today, l.weekday, 1) = '1' AND ", ""),),
@@ -141,7 +152,7 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "pause_lets_in": (Slip("stages/journeys/control.sql", "IS DISTINCT FROM 'no_key'", "= 'nothing'"),),
     "pause_lets_go_on": (Slip("stages/journeys/control.sql", "p.eid = w_go.eid AND p.since IS NOT NULL", "FALSE"),),
     "kill_spares_transactional": (
-        Slip("stages/governance.sql", "WHERE (k.journey IS NULL", "WHERE w_gate.message_class = 'marketing' AND (k.journey IS NULL"),
+        Slip("stages/governance/judging.sql", "WHERE (k.journey IS NULL", "WHERE w_gate.message_class = 'marketing' AND (k.journey IS NULL"),
     ),
     "stop_withdraws_nothing": (Slip("stages/journeys/control.sql", "SEMI JOIN w_stopped AS w ON w.eid = m.eid", "SEMI JOIN w_stopped AS w ON FALSE"),),
     "second_acceptance_wins": (Slip("stages/tasks.sql", "c.accepted_by <> q.by_", "FALSE"),),
@@ -183,6 +194,8 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "task_completed_twice": (3028, "hand_off"), "only_the_journey_is_held": (3028, "hand_off"),
     "held_until_the_deadline": (3028, "hand_off"), "transactional_is_held": (3021, "hand_off"),
     "merge_leaves_the_task_open": (3052, "hand_off"), "second_acceptance_wins": (3125, "hand_off"),
+    "window_on_any_day": (2000, "hours"), "unknown_jurisdiction_lets_through": (2002, "hours"), "silence_is_consent": (2017, "hours"),
+    "calendar_of_utc": (2002, "caps"), "week_from_sunday": (2002, "caps"), "each_journey_counts_all": (2005, "caps"), "topic_is_the_purpose": (2025, "caps"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
 the world has, if any."""

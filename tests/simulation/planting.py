@@ -63,7 +63,7 @@ PLANTED: dict[str, tuple[str, str, str]] = {
         "verdicts", "    if not marketing:\n        return SEND\n",
         '    if not marketing and person.consented(template.purpose, template.channel):\n        return SEND\n',
     ),
-    "quiet_hours_one_hour_off_in_summer": ("verdicts", "max(begin, target - offset)", "max(begin, target - _offset(zone, now))"),
+    "quiet_hours_one_hour_off_in_summer": ("local_time", "max(begin, target - held)", "max(begin, target - offset(zone, after or begin))"),
     "cap_off_by_one": ("verdicts", "excess = len(times) - cap.limit", "excess = len(times) - cap.limit - 1"),
     "cap_window_closed_at_the_start": (
         "verdicts", "if now - per < at <= now)", "if now - per <= at <= now)\n    per += timedelta(microseconds=1)",
@@ -76,7 +76,7 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     ),
     "failed_messages_count": ("contact", 'and "Message Failed" not in self.outcomes.get(message, ())', ""),
     "completed_cancels": ("passages", "self._end(e, reason, now)", "self._end(e, reason, now, person)"),
-    "forbidden_by_now_stays": ("model", "        self._withdraw(person)\n", ""),
+    "forbidden_by_now_stays": ("model", "        self._withdraw(person, view)\n", ""),
     "handed_over_is_cancelled": ("passages", "message.deliverable and message.message_id not in self.outcomes:", "message.deliverable:"),
     "replay_is_delivered": ("model", 'self.deliverable = body["command"] == "live"', "pass"),
     "merge_triggers": (

@@ -133,6 +133,18 @@ FAULTS: tuple[Fault, ...] = (
           shows_in=("decisions",)),
     Fault(name="shows_events_of_later", rule="Tasks: recorded before this instant", room="stages/tasks", wrong="whatever of the person is in the store or the queue",
           shows_in=("tasks",)),
+    Fault(name="window_on_any_day", rule="11 hours: send windows, its weekdays", room="definitions/open_hours", wrong="a window is open every day",
+          shows_in=("decisions", "messages")),
+    Fault(name="unknown_jurisdiction_lets_through", rule="11: an unknown jurisdiction is dropped", room="stages/governance", wrong="it is let through",
+          shows_in=("decisions", "messages")),
+    Fault(name="silence_is_consent", rule="11 consent: opt_out only", room="sql/jurisdictions", wrong="nobody who said nothing is asked", shows_in=("decisions", "messages")),
+    Fault(name="calendar_of_utc", rule="11 caps: the beginning of the local day, week or month", room="stages/governance",
+          wrong="the period is that of UTC's clock", shows_in=("decisions", "messages")),
+    Fault(name="week_from_sunday", rule="11 caps: a week begins on Monday", room="stages/governance", wrong="on Sunday", shows_in=("decisions", "messages")),
+    Fault(name="each_journey_counts_all", rule="11 caps: with each, those of the candidate's own", room="stages/governance",
+          wrong="every journey's messages fill the cap", shows_in=("decisions", "messages")),
+    Fault(name="topic_is_the_purpose", rule="11 caps: the topic that the template declares", room="stages/governance", wrong="always its purpose",
+          shows_in=("decisions", "messages")),
 )  # fmt: skip
 SEEDS = range(200, 240)
 """Worlds in which every fault should show at least once; the worlds of the agreement test are others."""

@@ -10,7 +10,7 @@ from cadenza.definitions.expression import parse
 from cadenza.definitions.kinds import Cap, Holdout, Policy, QuietHours, Suppress
 from cadenza.ids import bucket, message_id
 from cadenza.simulate.model import ModelError
-from cadenza.simulate.verdicts import quiet_until
+from cadenza.simulate.verdicts import rests_until
 from tests.simulation.tape import (
     HOUR,
     Tape,
@@ -333,7 +333,8 @@ def test_quiet_hours_are_exact_across_daylight_saving(
     zone: str, quiet: tuple[str, str], now: str, until: str | None
 ) -> None:
     expected = None if until is None else datetime.fromisoformat(until)
-    assert quiet_until(QuietHours(from_=quiet[0], to=quiet[1]), zone, datetime.fromisoformat(now)) == expected
+    rests = rests_until([QuietHours(from_=quiet[0], to=quiet[1])], [], zone, datetime.fromisoformat(now))
+    assert (rests and rests[1]) == expected
 
 
 def cap(limit: int, hours: float, when_full: str = "defer", name: str = "c", channel: str | None = None) -> Cap:

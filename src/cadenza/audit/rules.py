@@ -166,16 +166,24 @@ def conditions(case: Planned) -> Answer:
 
 
 def consent(case: Planned) -> Answer:
-    """Consent for its purpose and channel was in force."""
-    return _consented(case.person, case.sent)
+    """Consent for its purpose and channel was in force, or nothing was said where that is consent."""
+    policy = case.known.policy
+    if policy.jurisdiction_trait is None or not case.sent.marketing:
+        return _consented(case.person, case.sent, silence=False)
+    own = case.moment.trait_text(policy.jurisdiction_trait)
+    places = {place.name: place for place in policy.jurisdictions}
+    place = places.get(own or "") or places.get(policy.unknown_jurisdiction)
+    if place is None:
+        return Broken("the person's jurisdiction was not known.", _heard(case, policy.jurisdiction_trait))
+    return _consented(case.person, case.sent, silence=place.consent == "opt_out")
 
 
-def _consented(person: Person, sent: Sent) -> Answer:
+def _consented(person: Person, sent: Sent, silence: bool) -> Answer:
     if not sent.marketing:
         return NOT_ASKED
     purpose, channel = sent.message.purpose, sent.message.channel
     granted, records = person.consent(purpose, channel)
-    if granted:
+    if granted or (silence and not records):
         return HOLDS
     said = "withdrawn or contradicted" if records else "never given"
     return Broken(f"consent for {purpose} by {channel} was {said}.", records)
@@ -248,14 +256,15 @@ def _zones() -> frozenset[str]:
 
 def caps(case: Planned) -> Answer:
     """No cap was exceeded by it: messages of everyone who is this person, planned in the window, not failed, not withdrawn."""
-    asked = [cap for cap in case.known.policy.caps if cap.channel in (None, case.message.channel)]
+    own = _kind(case, case.message)
+    asked = [cap for cap in case.known.policy.caps if all(getattr(cap, part) in (None, own[part]) for part in own)]
     if not case.sent.marketing or not asked:
         return NOT_ASKED
     for cap in asked:
         within = counted(case, cap)
         if len(within) > cap.limit:
             return Broken(
-                f"the cap '{cap.name}' allows {cap.limit} in {cap.per_s:,} s; this is number {len(within)}.",
+                f"the cap '{cap.name}' allows {cap.limit} in {cap.calendar or f'{cap.per_s:,} s'}; this is number {len(within)}.",
                 messages=tuple(s.message.message_id for s in within),
             )
     return HOLDS
@@ -263,12 +272,36 @@ def caps(case: Planned) -> Answer:
 
 def counted(case: Planned, cap: Cap) -> list[Sent]:
     """The person's messages that count under a cap, this one among them."""
-    now = case.moment.now
+    own = _kind(case, case.message)
+    named = {part: getattr(cap, part) for part in own if getattr(cap, part) is not None}
+    named |= {cap.each: own[cap.each]} if cap.each else {}
     return [
         s for s in case.person.sends
-        if now - cap.per_s * SECOND < s.message.planned_at <= now and s.marketing and s.state != "cancelled"
-        and s.message.message_id not in case.ledger.failed and cap.channel in (None, s.message.channel)
+        if s.marketing and s.state != "cancelled" and s.message.message_id not in case.ledger.failed
+        and named.items() <= _kind(case, s.message).items() and _in_window(case, cap, s.message.planned_at)
     ]  # fmt: skip
+
+
+def _kind(case: Planned, message: OutboxMessage) -> dict[str, str]:
+    """What a cap may name of a message; its topic is what its template declares by now, or its purpose."""
+    topics = {t.name: t.topic for t in case.known.project.templates}
+    topic = topics.get(message.template) or message.purpose
+    return {"channel": message.channel, "topic": topic, "journey": message.journey}
+
+
+def _in_window(case: Planned, cap: Cap, planned_at: int) -> bool:
+    """Whether it was planned in the cap's window that ends now: so many seconds, or the same local day, week or month."""
+    now = case.moment.now
+    if cap.calendar is None:
+        return now - cap.per_s * SECOND < planned_at <= now
+    zone = case.moment.trait_text(case.known.policy.time_zone_trait)
+    if zone not in _zones():
+        zone = case.known.policy.missing_time_zone
+    if zone == "drop":
+        return planned_at <= now
+    days = [local_time(zone, instant).date() for instant in (planned_at, now)]
+    names = {"day": str, "week": lambda day: day.isocalendar()[:2], "month": lambda day: (day.year, day.month)}
+    return planned_at <= now and len({names[cap.calendar](day) for day in days}) == 1
 
 
 def replayed(case: Planned) -> Answer:
@@ -300,8 +333,8 @@ class HandedOver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def consent_at_hand_over(case: HandedOver) -> Answer:
-    """Consent was still in force when it was claimed."""
-    return _consented(case.person, case.sent)
+    """Consent was not withdrawn before it was claimed. (Whether it may have been missing is asked of the planning.)"""
+    return _consented(case.person, case.sent, silence=True)
 
 
 def suppression_at_hand_over(case: HandedOver) -> Answer:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from zoneinfo import available_timezones
 
 import msgspec
 
 from cadenza.definitions import kinds
 from cadenza.definitions.check_contracts import check_contracts
 from cadenza.definitions.check_journey import check_journeys
-from cadenza.definitions.check_wait import check_calendars
+from cadenza.definitions.check_policy import check_policy, string_trait, zone_known
 from cadenza.definitions.check_webhook import check_webhook
 from cadenza.definitions.expression import Expr, InSegment, Trait, parse, walk
 from cadenza.definitions.findings import Findings
@@ -67,7 +65,7 @@ def check(
         findings.condition(scope_without_journeys(scope), segment.when, "segments", segment.name, "when")
     _check_cycles(project, findings)
     check_journeys(project, scope, findings)
-    _check_policy(project, scope, findings)
+    check_policy(project, scope, findings)
     _check_log(project, findings)
     _check_templates(project, scope, findings)
     _check_destinations(project, scope, findings)
@@ -80,17 +78,6 @@ def check(
 def scope_without_journeys(scope: Scope) -> Scope:
     """For traits and segments, which are evaluated before journeys."""
     return msgspec.structs.replace(scope, journey_allowed=False)
-
-
-@lru_cache(maxsize=1)
-def known_zones() -> frozenset[str]:
-    """Every IANA time zone this machine knows."""
-    return frozenset(available_timezones())
-
-
-def _zone(findings: Findings, zone: str, kind: str, name: str, path: str) -> None:
-    if zone and zone not in known_zones():
-        findings.problem(f"'{zone}' is not an IANA time zone.", kind, name, path, near_miss(zone, known_zones()))
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -114,7 +101,7 @@ def _check_sources(project: Project, scope: Scope, findings: Findings) -> None:
     keys: dict[str, str] = {}
     for source in project.sources:
         name = source.name
-        _zone(findings, source.time_zone, "sources", name, "time_zone")
+        zone_known(findings, source.time_zone, "sources", name, "time_zone")
         if source.kind == "http":
             _check_http(source, keys, findings)
         elif source.kind == "file":
@@ -308,47 +295,7 @@ def _cycle(
     return None
 
 
-# --- policy, templates, destinations, metrics -----------------------------------------------------------
-
-
-def _check_policy(project: Project, scope: Scope, findings: Findings) -> None:
-    policy = project.policy
-    for key in ("caps", "suppress"):
-        names: set[str] = set()
-        for number, rule in enumerate(getattr(policy, key)):
-            if rule.name and rule.name in names:
-                findings.problem(f"'{rule.name}' is used twice in '{key}'.", "policy", "policy", f"{key}.{number}.name")
-            names.add(rule.name)
-    for number, cap in enumerate(policy.caps):
-        if cap.channel and cap.channel not in scope.channels and not scope.partial:
-            findings.problem(f"Unknown channel '{cap.channel}'.", "policy", "policy", f"caps.{number}.channel",
-                             near_miss(cap.channel, scope.channels))  # fmt: skip
-    for number, rule in enumerate(policy.suppress):
-        findings.condition(scope, rule.when, "policy", "policy", f"suppress.{number}.when")
-    quiet = policy.quiet_hours
-    if quiet and quiet.from_ and quiet.from_ == quiet.to:
-        findings.problem("The quiet hours begin and end at the same time.", "policy", "policy", "quiet_hours",
-                         "Leave them out, or change one end.")  # fmt: skip
-    if quiet or findings.said("policy", "policy", "time_zone_trait"):
-        _string_trait(scope, policy.time_zone_trait, findings, "policy", "policy",
-                      "time_zone_trait" if findings.said("policy", "policy", "time_zone_trait") else "quiet_hours",
-                      "the time zone")  # fmt: skip
-    check_calendars(project, findings)
-    if policy.missing_time_zone != "drop":
-        _zone(findings, policy.missing_time_zone, "policy", "policy", "missing_time_zone")
-
-
-def _string_trait(scope: Scope, trait: str, findings: Findings, kind: str, name: str, path: str, meaning: str) -> None:
-    """The trait exists and is text."""
-    if not trait or (trait not in scope.traits and scope.partial):
-        return
-    if trait not in scope.traits:
-        hint = near_miss(trait, scope.traits) or ""
-        remedy = hint if hint.startswith("Did") else f"Declare a trait '{trait}' of type string."
-        findings.problem(f"The trait '{trait}' that holds {meaning} is not declared.", kind, name, path, remedy)
-    elif scope.traits[trait] not in ("string", None):
-        what = f"The trait '{trait}' holds {meaning}, but is of type {scope.traits[trait]}."
-        findings.problem(what, kind, name, path, "Declare it as string.")
+# --- templates, destinations, metrics -----------------------------------------------------------
 
 
 def _check_log(project: Project, findings: Findings) -> None:
@@ -466,7 +413,7 @@ def _check_destinations(project: Project, scope: Scope, findings: Findings) -> N
             findings.problem(what, "destinations", name, "adapter", near_miss(destination.adapter, ADAPTERS))
         said = findings.said("destinations", name, "address")
         if said or destination.channel in used:
-            _string_trait(scope, destination.address_trait, findings, "destinations", name,
+            string_trait(scope, destination.address_trait, findings, "destinations", name,
                           "address" if said else "", "the address")  # fmt: skip
         first = served.setdefault(destination.channel, name)
         if first != name and destination.channel:

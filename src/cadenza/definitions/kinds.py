@@ -369,6 +369,13 @@ class Template(Definition, frozen=True, kw_only=True):
     body: str
     format: Literal["text", "html"] = "text"
     owner: str = ""
+    topic: str | None = None
+    """What it is about, for caps; None is its purpose."""
+
+
+def topic_of(template: Template) -> str:
+    """The topic under which caps count messages of a template."""
+    return template.topic or template.purpose
 
 
 class Destination(Definition, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from cadenza.definitions.definition import Definition
 from cadenza.definitions.expression import Expr
-from cadenza.definitions.kinds_wait import Calendar
+from cadenza.definitions.kinds_wait import Calendar, Weekday
 
 
 class Holdout(Definition, frozen=True, kw_only=True):
@@ -19,14 +19,22 @@ class Holdout(Definition, frozen=True, kw_only=True):
 
 
 class Cap(Definition, frozen=True, kw_only=True):
-    """At most ``limit`` marketing messages per person in any ``per_s`` seconds (rolling), over all
-    journeys; ``channel`` None counts every channel."""
+    """At most ``limit`` marketing messages per person: in any ``per_s`` seconds (rolling; 0 in a calendar cap), or in a
+    ``calendar`` day, week (from Monday) or month of the person's zone.
+
+    ``channel``, ``topic``, ``journey``: it concerns and counts only messages of that; None is all. ``each``: every
+    channel, topic or journey has room of its own.
+    """
 
     name: str
     limit: int
-    per_s: int
+    per_s: int = 0
     channel: str | None = None
     when_full: Literal["defer", "drop"] = "drop"
+    calendar: Literal["day", "week", "month"] | None = None
+    topic: str | None = None
+    journey: str | None = None
+    each: Literal["channel", "topic", "journey"] | None = None
 
 
 class QuietHours(Definition, frozen=True, kw_only=True):
@@ -34,6 +42,35 @@ class QuietHours(Definition, frozen=True, kw_only=True):
 
     from_: str = msgspec.field(name="from")
     to: str
+
+
+class ChannelQuietHours(QuietHours, frozen=True, kw_only=True):
+    """Quiet hours of one channel."""
+
+    channel: str
+
+
+class SendWindow(Definition, frozen=True, kw_only=True):
+    """Marketing of ``channel`` (None: of every channel) goes out on the weekdays ``days`` (none: every day) from ``from_``
+    to ``to`` (``HH:MM``, at most ``24:00``) only. Of several windows one is enough."""
+
+    channel: str | None = None
+    days: tuple[Weekday, ...] = ()
+    from_: str = msgspec.field(name="from")
+    to: str
+
+
+class Jurisdiction(Definition, frozen=True, kw_only=True):
+    """Rules for persons of one jurisdiction, besides the policy's.
+
+    ``consent``: ``opt_in`` asks for a statement that grants; under ``opt_out`` only one that denies forbids.
+    """
+
+    name: str
+    quiet_hours: QuietHours | None = None
+    channel_quiet_hours: tuple[ChannelQuietHours, ...] = ()
+    send_windows: tuple[SendWindow, ...] = ()
+    consent: Literal["opt_in", "opt_out"] = "opt_in"
 
 
 class Suppress(Definition, frozen=True, kw_only=True):
@@ -58,3 +95,10 @@ class Policy(Definition, frozen=True, kw_only=True):
     """A global holdout: its units get no marketing from any journey."""
     calendars: tuple[Calendar, ...] = ()
     """Business hours that waits count in."""
+    channel_quiet_hours: tuple[ChannelQuietHours, ...] = ()
+    send_windows: tuple[SendWindow, ...] = ()
+    jurisdiction_trait: str | None = None
+    """The trait that says whose rules hold for a person."""
+    jurisdictions: tuple[Jurisdiction, ...] = ()
+    unknown_jurisdiction: str = "drop"
+    """For persons of no declared jurisdiction: ``drop``, or the one to assume."""

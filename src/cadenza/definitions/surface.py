@@ -216,6 +216,7 @@ TEMPLATES = Kind(
         field("class", Choice(("marketing", "transactional")),
            "`transactional` skips consent, caps and quiet hours; never legal suppression.",
            attribute="message_class", example="marketing"),
+        field("topic", NAME_TEXT, "What it is about, for caps of a topic; without it, the purpose.", example="sale"),
         field("subject", Text(longest=1_000), "The subject line.", example="Welcome, {{ first_name }}"),
         field("body", Body(), "Liquid text, or the name of a `.liquid` file beside this one.", required=True,
            example="welcome.liquid"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from cadenza.definitions import kinds_policy as kinds
+from cadenza.definitions.kinds_wait import WEEKDAYS
 from cadenza.definitions.shapes import (
+    CLOSING_TIME,
     LOCAL_TIME,
     Choice,
     Duration,
     Expression,
     Fields,
     ListOf,
+    Named,
     Share,
     Text,
     Whole,
@@ -26,8 +29,14 @@ HOLDOUT = Fields(kinds.Holdout, (
 _CAP = Fields(kinds.Cap, (
     field("name", NAME_TEXT, "Shown where a message was held back.", required=True, example="weekly"),
     field("limit", Whole(0, 10_000), "At most so many marketing messages per person.", required=True, example="3"),
-    field("per", Duration(), "The length of the rolling window.", attribute="per_s", required=True, example="7 days"),
+    field("per", Duration(), "The length of the rolling window.", attribute="per_s", example="7 days"),
+    field("calendar", Choice(("day", "week", "month")),
+       "In place of `per`: a calendar day, week (from Monday) or month in the person's zone.", example="week"),
     field("channel", Text(), "Only this channel; without it every channel counts.", example="email"),
+    field("topic", NAME_TEXT, "Only messages of this topic.", example="sale"),
+    field("journey", NAME_TEXT, "Only messages of this journey.", example="win_back"),
+    field("each", Choice(("channel", "topic", "journey")), "Every channel, topic or journey has room of its own.",
+       example="journey"),
     field("when_full", Choice(("defer", "drop")), "Wait for room, or drop the message.", example="defer"),
 ))  # fmt: skip
 
@@ -36,6 +45,42 @@ _QUIET = Fields(kinds.QuietHours, (
        required=True, example="'21:00'"),
     field("to", Text(LOCAL_TIME, "a local time as '08:00'"), "Local time at which they end; may be past midnight.",
        required=True, example="'08:00'"),
+))  # fmt: skip
+
+_CHANNEL_QUIET = Fields(kinds.ChannelQuietHours, (
+    field("channel", Text(), "The channel.", required=True, example="sms"), *_QUIET.fields,
+))  # fmt: skip
+
+_WINDOW = Fields(kinds.SendWindow, (
+    field("channel", Text(), "Only this channel; without it every channel.", example="sms"),
+    field("days", ListOf(Choice(WEEKDAYS), least=1, single=True), "Days of the week; without it every day.",
+       example="[mon, tue, wed, thu, fri]"),
+    field("from", Text(LOCAL_TIME, "a local time as '09:00'"), "Local time at which it opens.", attribute="from_",
+       required=True, example="'09:00'"),
+    field("to", Text(CLOSING_TIME, "a local time as '18:00', or '24:00'"),
+       "Local time at which it closes, on the same day.", required=True, example="'18:00'"),
+))  # fmt: skip
+
+_HOURS = (
+    field("quiet_hours", _QUIET, "Local hours in which marketing waits.", example="{ from: '21:00', to: '08:00' }"),
+    field(
+        "channel_quiet_hours",
+        ListOf(_CHANNEL_QUIET),
+        "More quiet hours, of one channel.",
+        example="[{ channel: sms, from: '19:00', to: '10:00' }]",
+    ),
+    field(
+        "send_windows",
+        ListOf(_WINDOW),
+        "Local hours outside of which marketing waits; a channel that has several goes out in any of them.",
+        example="[{ channel: sms, days: [mon, tue, wed, thu, fri], from: '09:00', to: '18:00' }]",
+    ),
+)
+
+_JURISDICTION = Fields(kinds.Jurisdiction, (
+    *_HOURS,
+    field("consent", Choice(("opt_in", "opt_out")),
+       "`opt_in`: only who granted is written to; `opt_out`: all but those who denied.", example="opt_in"),
 ))  # fmt: skip
 
 _SUPPRESS = Fields(kinds.Suppress, (
@@ -49,7 +94,7 @@ POLICY = Kind(
     doc="The contact policy of the project. There is one.",
     body=Fields(kinds.Policy, (
         field("caps", ListOf(_CAP), "Frequency caps over all journeys."),
-        field("quiet_hours", _QUIET, "Local hours in which marketing waits.", example="{ from: '21:00', to: '08:00' }"),
+        *_HOURS,
         field("time_zone_trait", Text(), "The trait that holds a person's IANA zone.", example="time_zone"),
         field("missing_time_zone", Text(), "For persons without a zone: `drop`, or the zone to assume.",
            example="Europe/London"),
@@ -58,6 +103,12 @@ POLICY = Kind(
            example="3 days"),
         field("holdout", HOLDOUT, "A global holdout: its members get no marketing from any journey.",
            example="{ name: global_2026, share: 5% }"),
+        field("jurisdiction_trait", Text(), "The trait that says whose rules hold for a person.", example="country"),
+        field("jurisdictions", Named(_JURISDICTION, NAME_TEXT),
+           "Rules by jurisdiction (values of that trait), besides the policy's own.",
+           example="{ DE: { send_windows: [{ from: '08:00', to: '20:00' }] }, US: { consent: opt_out } }"),
+        field("unknown_jurisdiction", NAME_TEXT,
+           "For persons of none of them: `drop`, or the jurisdiction to assume.", example="DE"),
         field("calendars", ListOf(CALENDAR), "Business hours that waits count in."),
     )),
     example="""caps:

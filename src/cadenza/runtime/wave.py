@@ -11,6 +11,7 @@ from cadenza.definitions.builtin import TASK_EVENTS
 from cadenza.definitions.expression import Trait
 from cadenza.ports.engine import Engine
 from cadenza.runtime.deploy import changed_segments, run
+from cadenza.sql import jurisdictions
 from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import Program
 from cadenza.stages import effects, events, governance, identity, journeys, profiles, segments, tasks
@@ -178,6 +179,9 @@ class Wave:
             for trait in sorted(effects.template_traits(program, sends)):
                 compiler.condition(Trait(trait))
             needs.traits |= self._contact_traits(sends)
+        policy = program.project.policy
+        if jurisdictions.opts_out(policy) and policy.jurisdiction_trait:
+            needs.traits.add(policy.jurisdiction_trait)  # A wave of consent asks it of messages that were decided.
         stored = profiles.stored_terms(program)
         recompute = arrived.fresh or arrived.merged or updates or bool({a.event for a in stored} & arrived.events)
         terms = frozenset(needs.terms.values())
@@ -201,7 +205,8 @@ class Wave:
         channels = {
             self._program.templates[self._program.versions[j].graph.stops[s].template].channel for j, s in sends
         }
-        return ({project.destination_of(c).address_trait for c in channels} | {project.policy.time_zone_trait}) & names
+        own = {project.policy.time_zone_trait, project.policy.jurisdiction_trait}
+        return ({project.destination_of(c).address_trait for c in channels} | own) & names
 
     def _journeys(self, reach: _Reach, shape: profiles.Row) -> bool:
         """Exits, entries, moves and sends; whether any passage rests elsewhere than before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cadenza.definitions.kinds import (
     Send,
+    topic_of,
 )  # fmt: skip
 from cadenza.ids import message_id
 from cadenza.simulate import verdicts
@@ -17,13 +18,13 @@ from cadenza.simulate.person import Enrollment, Message, Person
 class Contact(Passages):
     """11 and 12 of the specification."""
 
-    def _withdraw(self, person: Person) -> None:
+    def _withdraw(self, person: Person, view: View) -> None:
         """12: what consent or suppression forbids by now is not handed over any more."""
         for message in person.messages:
             if not message.deliverable or message.message_id in self.outcomes:
                 continue
             template = self.project.template(message.template)
-            reason = verdicts.withdrawn(person, template)
+            reason = verdicts.withdrawn(self.project.policy, person, template, view)
             if reason is not None:
                 self.cancelled.setdefault(message.message_id, reason)
 
@@ -48,7 +49,7 @@ class Contact(Passages):
                     self._decide(person, e, verdict, view)
         for *_, e, template in sorted(left, key=lambda c: c[:3])[:1]:
             counted = [m for m in person.messages if m.marketing and self._counts(m.message_id)]
-            self._decide(person, e, verdicts.capped(self.project, e, template.channel, counted, now), view)
+            self._decide(person, e, verdicts.capped(self.project, e, template, counted, view), view)
         return [e for e in person.live() if e.verdict is not None]
 
     def _counts(self, message: str) -> bool:
@@ -65,7 +66,8 @@ class Contact(Passages):
         if verdict == verdicts.SEND:
             template = self.project.template(step.template)
             message = Message(
-                message_id=message_id(e.eid, e.step, self._round(e)), eid=e.eid, journey=e.journey.name, template=template.name, channel=template.channel,
+                message_id=message_id(e.eid, e.step, self._round(e)), eid=e.eid, template=template.name, channel=template.channel,
+                topic=topic_of(template), journey=e.journey.name,
                 marketing=template.message_class == "marketing", planned_at=now, deliverable=self.deliverable,
                 address=verdicts.address_of(self.project, template, view) or "",
             )  # fmt: skip

@@ -180,7 +180,7 @@ class Model(Contact):
                     self._set(person, trait, text_of(_literal(value)), now)
         view = self._view(person, now, item)
         changes = self._segments(person, view, cause)  # 9
-        self._withdraw(person)
+        self._withdraw(person, view)
         self._journeys(person, view, changes)  # 10
         decided = self._govern(person, self._view(person, now, item))  # 11, 12
         for e in decided:

@@ -73,6 +73,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     journey: str
     template: str
     channel: str
+    topic: str
     marketing: bool
     address: str
     planned_at: datetime

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, time, timedelta
+from typing import Any
 
 import msgspec
 
 from cadenza.definitions.expression import Expr
-from cadenza.definitions.kinds import Cap, QuietHours, Template
+from cadenza.definitions.kinds import Cap, Template, topic_of
+from cadenza.definitions.kinds_policy import Jurisdiction, Policy
+from cadenza.definitions.kinds_wait import WEEKDAYS
 from cadenza.definitions.project import Project
 from cadenza.simulate.evaluate import View, evaluate, text_of
-from cadenza.simulate.local_time import FOREVER, zone_of
+from cadenza.simulate.local_time import FOREVER, comes_to, zone_of
 from cadenza.simulate.local_time import offset as _offset
-from cadenza.simulate.local_time import spans as _spans
 from cadenza.simulate.person import Enrollment, Message, Person
 
 ALWAYS = ("hard_bounce", "complaint", "legal")
@@ -54,11 +56,13 @@ def judge(
         return SEND
     if any(_not_false(rule.when, view) for rule in policy.suppress):
         return Verdict("drop", "policy")
-    if not person.consented(template.purpose, template.channel):
+    if policy.jurisdiction_trait is not None and jurisdiction_of(policy, view) is None:
+        return Verdict("drop", "no_jurisdiction")
+    if not _allowed(policy, person, template, view):
         return Verdict("drop", "no_consent")
     if arm() == "holdout":
         return Verdict("drop", "holdout")
-    return _quiet(project, enrollment, view)
+    return _quiet(project, enrollment, template, view)
 
 
 def held(project: Project, enrollment: Enrollment, template: Template, holding: bool, now: datetime) -> Verdict | None:
@@ -69,12 +73,29 @@ def held(project: Project, enrollment: Enrollment, template: Template, holding: 
     return Verdict("drop", "hand_off") if until <= now else Verdict("defer", "hand_off", until)
 
 
-def withdrawn(person: Person, template: Template) -> str | None:
+def jurisdiction_of(policy: Policy, view: View) -> Jurisdiction | None:
+    """The person's, or the one to assume; None where that is not known, or there are none."""
+    if policy.jurisdiction_trait is None:
+        return None
+    known = {j.name: j for j in policy.jurisdictions}
+    return known.get(text_of(view.trait(policy.jurisdiction_trait)) or "", known.get(policy.unknown_jurisdiction))
+
+
+def _allowed(policy: Policy, person: Person, template: Template, view: View) -> bool:
+    """Whether consent lets the message go."""
+    place = jurisdiction_of(policy, view)
+    said = any((p, c) == (template.purpose, template.channel) for p, c, _, _ in person.consents)
+    if place is not None and place.consent == "opt_out" and not said:
+        return True
+    return person.consented(template.purpose, template.channel)
+
+
+def withdrawn(policy: Policy, person: Person, template: Template, view: View) -> str | None:
     """Why a message that was decided must not be handed over any more; None: it may."""
     marketing = template.message_class == "marketing"
     if any(c == template.channel and (marketing or r in ALWAYS) for c, r in person.suppressions):
         return "suppressed"
-    if marketing and not person.consented(template.purpose, template.channel):
+    if marketing and not _allowed(policy, person, template, view):
         return "no_consent"
     return None
 
@@ -83,19 +104,56 @@ def _not_false(when: Expr, view: View) -> bool:
     return evaluate(when, view) is not False
 
 
-def _quiet(project: Project, enrollment: Enrollment, view: View) -> Verdict | None:
+def _quiet(project: Project, enrollment: Enrollment, template: Template, view: View) -> Verdict | None:
     policy = project.policy
-    if policy.quiet_hours is None:
+    calendar = any(cap.calendar and _concerns(cap, enrollment, template) for cap in policy.caps)
+    rules = [rule for rule in (policy, jurisdiction_of(policy, view)) if rule is not None]
+    quiet = [q for r in rules for q in (r.quiet_hours, *r.channel_quiet_hours) if _of_channel(q, template.channel)]
+    windows = [[w for w in r.send_windows if _of_channel(w, template.channel)] for r in rules]
+    if not quiet and not any(windows) and not calendar:
         return None
     zone = zone_of(policy, view)
     if zone is None:
         return Verdict("drop", "no_time_zone")
-    until = quiet_until(policy.quiet_hours, zone, view.now)
-    if until is None:
+    rests = rests_until(quiet, windows, zone, view.now)
+    if rests is None:
         return None
-    if until > deadline(project, enrollment):
+    if rests[1] > deadline(project, enrollment):
         return Verdict("drop", "deadline")
-    return Verdict("defer", "quiet_hours", until)
+    return Verdict("defer", *rests)
+
+
+def rests_until(quiet: list[Any], windows: list[list[Any]], zone: str, now: datetime) -> tuple[str, datetime] | None:
+    """Why a message waits at ``now``, and until when: the first instant at which the local clock shows the next open time
+    or later, exact across daylight saving. None: it may go. Of each group of windows one must be open."""
+    local = now + _offset(zone, now)
+    reason = _closed(local, quiet, windows)
+    return None if reason is None else (reason, comes_to(zone, _opens(local, quiet, windows), now))
+
+
+def _of_channel(hours: object, channel: str) -> bool:
+    return hours is not None and getattr(hours, "channel", None) in (None, channel)
+
+
+def _closed(local: datetime, quiet: list[Any], windows: list[list[Any]]) -> str | None:
+    """Why a message waits at a local time: quiet hours come before windows; None: it may go."""
+    clock = f"{local:%H:%M}"
+    for q in quiet:
+        if q.from_ <= clock < q.to if q.from_ <= q.to else clock >= q.from_ or clock < q.to:
+            return "quiet_hours"
+    day = WEEKDAYS[local.weekday()]
+    for group in windows:
+        if group and not any(w.from_ <= clock < w.to and (not w.days or day in w.days) for w in group):
+            return "send_window"
+    return None
+
+
+def _opens(local: datetime, quiet: list[Any], windows: list[list[Any]]) -> datetime:
+    """The next local time by the calendar at which a message may go: all change at a full minute only."""
+    clocks = {"00:00", *(q.to for q in quiet), *(w.from_ for group in windows for w in group)}
+    days = [datetime.combine(local.date() + timedelta(days=n), time()) for n in range(9)]
+    times = sorted(datetime.combine(day, time.fromisoformat(clock)) for day in days for clock in clocks)
+    return next(t for t in times if t > local and _closed(t, quiet, windows) is None)
 
 
 def deadline(project: Project, enrollment: Enrollment) -> datetime:
@@ -104,13 +162,23 @@ def deadline(project: Project, enrollment: Enrollment) -> datetime:
     return enrollment.due_since + timedelta(seconds=project.policy.deadline_s)
 
 
-def capped(project: Project, enrollment: Enrollment, channel: str, counted: list[Message], now: datetime) -> Verdict:
+def capped(project: Project, enrollment: Enrollment, template: Template, counted: list[Message], view: View) -> Verdict:
     """The verdict of the caps, given the person's marketing messages that count."""
     waits = []
+    own = {"channel": template.channel, "topic": topic_of(template), "journey": enrollment.journey.name}
     for cap in project.policy.caps:
-        if cap.channel not in (None, channel):
+        if not _concerns(cap, enrollment, template):
             continue
-        until = _full_until(cap, counted, now)
+        only = {noun: value for noun in own if (value := own[noun] if cap.each == noun else getattr(cap, noun))}
+        mine = [m for m in counted if all(getattr(m, noun) == value for noun, value in only.items())]
+        if cap.calendar is None:
+            until = _full_until(cap, mine, view.now)
+        else:
+            zone = zone_of(project.policy, view)
+            assert zone is not None
+            begin, end = local_period(cap.calendar, zone, view.now)
+            until = end if sum(begin <= m.planned_at <= view.now for m in mine) >= cap.limit else None
+            until = FOREVER if until and cap.limit <= 0 else until
         if until is not None and cap.when_full == "drop":
             return Verdict("drop", "cap")
         if until is not None:
@@ -120,28 +188,33 @@ def capped(project: Project, enrollment: Enrollment, channel: str, counted: list
     return Verdict("drop", "cap") if max(waits) > deadline(project, enrollment) else Verdict("defer", "cap", max(waits))
 
 
+def _concerns(cap: Cap, enrollment: Enrollment, template: Template) -> bool:
+    own = (template.channel, topic_of(template), enrollment.journey.name)
+    return all(want in (None, has) for want, has in zip((cap.channel, cap.topic, cap.journey), own, strict=True))
+
+
+def local_period(calendar: str, zone: str, now: datetime) -> tuple[datetime, datetime]:
+    """The first instant of the local day, week (from Monday) or month of ``now``, and the first of the next: the first
+    instants at which the local clock shows its beginning or later. Exact across daylight saving."""
+    local = now + _offset(zone, now)
+    day = datetime.combine(local.date(), time())
+    if calendar == "week":
+        begin = day - timedelta(days=day.weekday())
+        end = begin + timedelta(days=7)
+    elif calendar == "month":
+        begin = day.replace(day=1)
+        end = (begin + timedelta(days=31)).replace(day=1)
+    else:
+        begin, end = day, day + timedelta(days=1)
+    return comes_to(zone, begin), comes_to(zone, end, now)
+
+
 def _full_until(cap: Cap, counted: list[Message], now: datetime) -> datetime | None:
     """None: there is room. Otherwise when enough messages will have left the window (never, for a limit of 0)."""
     per = timedelta(seconds=cap.per_s)
-    mine = [m.planned_at for m in counted if cap.channel in (None, m.channel)]
+    mine = [m.planned_at for m in counted]
     times = sorted(at for at in mine if now - per < at <= now)
     excess = len(times) - cap.limit
     if excess < 0:
         return None
     return FOREVER if cap.limit <= 0 else times[excess] + per
-
-
-def quiet_until(quiet: QuietHours, zone: str, now: datetime) -> datetime | None:
-    """When the quiet hours that hold at ``now`` in the zone end; None when it is not quiet. Exact across
-    daylight saving: the first instant at which the local clock shows ``to`` or later."""
-    start, end = time.fromisoformat(quiet.from_), time.fromisoformat(quiet.to)
-    local = now + _offset(zone, now)
-    clock = local.time()
-    if not (start <= clock < end if start <= end else clock >= start or clock < end):
-        return None
-    target = datetime.combine(local.date() + timedelta(days=clock >= end), end)
-    for begin, stop, offset in _spans(zone, now, hours=72):
-        instant = max(begin, target - offset)
-        if instant < stop:
-            return instant
-    raise AssertionError(f"no end of quiet hours in {zone} after {now}")

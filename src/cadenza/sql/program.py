@@ -11,6 +11,7 @@ from cadenza.definitions.expression import Agg, Coalesce, Expr, InSegment, Lit, 
 from cadenza.definitions.graph import END, START, Bucket, Decide, Graph, Leaf, Stop, Tree, flatten
 from cadenza.definitions.kinds import HandOff, Journey, Template
 from cadenza.definitions.liquid import template_variables
+from cadenza.definitions.open_hours import closed_hours
 from cadenza.definitions.project import Project, version_of
 from cadenza.definitions.typecheck import property_types
 from cadenza.ids import message_id
@@ -53,6 +54,7 @@ class Program:
         self.hands = any(stop.task is not None for stop in stops)
         """Whether any version hands people to people; ``holds``: and holds marketing meanwhile."""
         self.holds = any(stop.task is not None and stop.task.hold_marketing for stop in stops)
+        self.closed = closed_hours(project.policy, (t.channel for t in project.templates))
         self._cache: dict[Hashable, Any] = {}
 
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -78,6 +80,7 @@ class Program:
         for version in self.versions.values():
             _version_rows(self, version, rows)
         calendar_rows(self.project.policy.calendars, rows)
+        rows["t_closed"] = [msgspec.structs.asdict(closed) for closed in self.closed]
         return {name: (columns, rows[name]) for name, columns in DIMENSIONS.items()}
 
 
@@ -98,6 +101,8 @@ DIMENSIONS: dict[str, dict[str, str]] = {
     "t_task": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "team": "VARCHAR", "assignee": "VARCHAR",
                "title": "VARCHAR", "priority": "INTEGER", "due_s": "BIGINT", "recent": "INTEGER", "hold": "BOOLEAN",
                "escalates": "BOOLEAN", "after_s": "BIGINT", "to_team": "VARCHAR", "again_s": "BIGINT", "ends": "BOOLEAN"},
+    "t_closed": {"channel": "VARCHAR", "jurisdiction": "VARCHAR", "from_s": "INTEGER", "to_s": "INTEGER",
+                 "opens_s": "INTEGER", "reason": "VARCHAR"},
     "t_update": {"jid": "INTEGER", "step": "INTEGER", "trait": "VARCHAR", "value": "VARCHAR"},
     **CALENDAR_DIMENSIONS,
 }  # fmt: skip

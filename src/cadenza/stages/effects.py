@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlglot import exp
 
 from cadenza.definitions.expression import Trait
+from cadenza.sql import jurisdictions
 from cadenza.sql.columns import consent_column
 from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import Program
@@ -97,6 +98,7 @@ def _cancel_withdrawn(program: Program) -> Step:
     consented = case_on(
         pairs, [(text(f"{p}/{c}"), column(consent_column(p, c), "c")) for p, c in program.schema.consents], exp.false()
     )
+    consented = jurisdictions.consented(program.project.policy, consented, "m", "m")
     return _SCRIPT.step("cancel_withdrawn", suppressed=suppressed, consented=consented)
 
 

@@ -34,6 +34,8 @@ _WORDS = {
     "deadline": "would be too late",
     "cap": "contact limit reached",
     "quiet_hours": "quiet hours",
+    "send_window": "outside send windows",
+    "no_jurisdiction": "jurisdiction unknown",
     "goal": "goal reached",
     "disqualified": "no longer qualified",
     "superseded": "superseded by a more important journey",

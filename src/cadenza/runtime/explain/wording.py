@@ -27,6 +27,7 @@ DROPPED = {
     "unreachable": "there is no address for the channel",
     "suppressed": "the channel is suppressed for this person ({rule})",
     "policy": "the contact policy's rule '{rule}' holds it back",
+    "no_jurisdiction": "the person's jurisdiction is not known",
     "no_consent": "there is no consent in force for {rule}",
     "holdout": "the person is in the global holdout '{rule}'",
     "no_time_zone": "the person's time zone is not known",
@@ -36,6 +37,7 @@ DROPPED = {
 }
 DEFERRED = {
     "quiet_hours": "it is in the quiet hours ({rule})",
+    "send_window": "it is outside the channel's send windows ({rule})",
     "cap": "the contact limit '{rule}' is reached",
     "hand_off": "an open task of journey '{rule}' holds marketing; it is asked again when the task ends",
 }

@@ -18,6 +18,7 @@ _DROPPED = {
     "policy": "A suppress rule of the policy holds these back. See policies/ if that is too wide.",
     "no_consent": "Ask for consent where people sign up, and check that the source sends 'Consent Updated'.",
     "holdout": "The global holdout keeps these back, as declared.",
+    "no_jurisdiction": "Set the jurisdiction trait, or declare unknown_jurisdiction in the policy.",
     "no_time_zone": "Set the time zone trait, or declare missing_time_zone in the policy.",
     "deadline": "Quiet hours push these past the deadline: lengthen deadline, or send at another time.",
     "cap": "Journeys compete for the same contacts: raise priority where it matters, or loosen the cap.",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from cadenza.simulate.addition import Addition
-from cadenza.simulate.additions import control, enters, hand_off, jumps, local_waits, waits
+from cadenza.simulate.additions import caps, control, enters, hand_off, hours, jumps, local_waits, waits
 
 ADDITIONS: dict[str, Addition] = {
+    "caps": caps.ADDITION,
     "control": control.ADDITION,
     "enters": enters.ADDITION,
     "hand_off": hand_off.ADDITION,
+    "hours": hours.ADDITION,
     "jumps": jumps.ADDITION,
     "local_waits": local_waits.ADDITION,
     "waits": waits.ADDITION,

@@ -29,16 +29,17 @@ SELECT l.pid, :journeys FROM (
 -- The rules that need no counting, in their order; the local time where quiet hours apply.
 CREATE OR REPLACE TEMP TABLE w_gate AS
 SELECT d.*, s.template, s.channel, s.purpose, s.message_class, s.destination, v.priority, v.journey, c.address_ AS address, c.suppressed_ AS suppressed,
-  h.arm AS assigned, :arm AS arm, c.zone_ AS zone,
+  h.arm AS assigned, :arm AS arm, c.zone_ AS zone, c.jurisdiction_ AS jurisdiction,
   CASE WHEN coalesce(c.address_, '') = '' THEN 'unreachable'
     WHEN c.suppressed_ IN ('hard_bounce', 'complaint', 'legal') OR (c.suppressed_ IS NOT NULL AND s.message_class = 'marketing') THEN 'suppressed'
     WHEN s.message_class <> 'marketing' THEN 'transactional'
     WHEN c.policy_ IS NOT NULL THEN 'policy'
+    WHEN c.jurisdiction_ IS NULL THEN 'no_jurisdiction'
     WHEN NOT coalesce(c.consented_, FALSE) THEN 'no_consent'
     WHEN :arm = 'holdout' THEN 'holdout' END AS reason,
   c.policy_ AS policy
 FROM w_due AS d JOIN t_send AS s ON s.jid = d.jid AND s.step = d.step JOIN t_version AS v ON v.jid = d.jid
-JOIN (SELECT d.eid, :address AS address_, :suppressed AS suppressed_, :policy AS policy_, :consented AS consented_, :zone AS zone_
+JOIN (SELECT d.eid, :address AS address_, :suppressed AS suppressed_, :policy AS policy_, :consented AS consented_, :zone AS zone_, :jurisdiction AS jurisdiction_
   FROM w_due AS d JOIN t_send AS s ON s.jid = d.jid AND s.step = d.step JOIN slot_row AS c ON c.pid = d.pid) AS c ON c.eid = d.eid
 LEFT JOIN (SELECT a.pid, min_by(a.arm, (a.ts, a.origin_pid)) AS arm FROM assignment AS a SEMI JOIN w_due AS e ON e.pid = a.pid WHERE a.holdout = :holdout GROUP BY a.pid) AS h ON h.pid = d.pid;
 
@@ -53,38 +54,6 @@ INSERT INTO assignment
 SELECT :holdout, g.pid, g.pid, g.arm, :bucket, g.now, min(g.jid) FROM w_gate AS g
 WHERE (g.reason IS NULL OR g.reason = 'holdout') AND g.assigned IS NULL GROUP BY g.pid, g.arm, g.now;
 
--- name: w_quiet
--- Quiet hours in the person's zone: until when to wait, exact over changes of the clock.
-CREATE OR REPLACE TEMP TABLE w_quiet AS
-SELECT q.eid, q.known, min(CASE WHEN q.quiet THEN greatest(z.utc_from, q.target - to_seconds(z.off_s)) END) AS until
-FROM (
-  SELECT l.eid, l.zone, l.now, l.known, :quiet AS quiet,
-    date_trunc('day', l.local_) + to_seconds(:to_s) + CASE WHEN l.clock_s >= :to_s THEN to_seconds(86400) ELSE to_seconds(0) END AS target
-  FROM (
-    SELECT g.eid, g.zone, g.now, r.off_s IS NOT NULL AS known, g.now + to_seconds(r.off_s) AS local_,
-      epoch_us(g.now + to_seconds(r.off_s) - date_trunc('day', g.now + to_seconds(r.off_s))) / 1000000.0 AS clock_s
-    FROM w_gate AS g LEFT JOIN tz_rule AS r ON r.tz = g.zone AND r.utc_from <= g.now AND g.now < r.utc_to WHERE g.reason IS NULL
-  ) AS l
-) AS q LEFT JOIN tz_rule AS z ON q.quiet AND z.tz = q.zone AND z.utc_to > q.now AND z.utc_from <= q.now + to_seconds(259200) AND q.target - to_seconds(z.off_s) < z.utc_to
-GROUP BY q.eid, q.known;
-
--- name: w_quiet_none
--- Without quiet hours nobody waits.
-CREATE OR REPLACE TEMP TABLE w_quiet AS SELECT eid, TRUE AS known, CAST(NULL AS TIMESTAMP) AS until FROM w_gate WHERE reason IS NULL;
-
--- name: w_contact
--- How much contact the persons of capped candidates have had.
-CREATE OR REPLACE TEMP TABLE w_contact AS
-SELECT g.eid, :counts FROM w_gate AS g JOIN message AS m ON m.pid = g.pid
-ANTI JOIN cancellation AS x ON x.message_id = m.message_id
-ANTI JOIN (SELECT message_id FROM message_outcome WHERE name = 'Message Failed') AS f ON f.message_id = m.message_id
-WHERE g.reason IS NULL AND m.message_class = 'marketing' AND m.planned_at > g.now - to_seconds(:longest) AND m.planned_at <= g.now
-GROUP BY g.eid;
-
--- name: w_contact_none
--- Without caps nothing is counted.
-CREATE OR REPLACE TEMP TABLE w_contact AS SELECT eid FROM w_gate WHERE FALSE;
-
 -- name: w_verdict
 -- The verdicts: one total order per person; only the first of several capped candidates is decided in this item.
 CREATE OR REPLACE TEMP TABLE w_verdict AS
@@ -95,11 +64,11 @@ FROM (
       WHEN x.quiet_until > x.deadline THEN 'deadline' WHEN x.turn = 1 AND x.cap_drop THEN 'cap' WHEN x.turn = 1 AND x.cap_until > x.deadline THEN 'cap' END AS blocked,
     CASE WHEN x.quiet_until IS NOT NULL THEN x.quiet_until WHEN x.turn = 1 THEN x.cap_until END AS until
   FROM (
-    SELECT g.*, coalesce(q.known, TRUE) AS known, q.until AS quiet_until, g.due_since + to_seconds(:deadline) AS deadline,
+    SELECT g.*, coalesce(q.known, TRUE) AS known, q.until AS quiet_until, q.closed, g.due_since + to_seconds(:deadline) AS deadline,
       CASE WHEN g.reason IS NULL AND q.known AND q.until IS NULL THEN row_number() OVER (
         PARTITION BY g.pid, g.reason IS NULL AND q.known AND q.until IS NULL ORDER BY g.priority DESC, g.due_since, g.eid) END AS turn,
       :cap_drop AS cap_drop, :cap_until AS cap_until, :cap_rule AS cap_rule
-    FROM w_gate AS g LEFT JOIN w_quiet AS q ON q.eid = g.eid LEFT JOIN w_contact AS k ON k.eid = g.eid
+    FROM w_gate AS g LEFT JOIN w_quiet AS q ON q.eid = g.eid LEFT JOIN w_contact AS k ON k.eid = g.eid JOIN slot_local ON TRUE
   ) AS x
 ) AS y;
 
@@ -107,10 +76,10 @@ FROM (
 -- Every verdict is a row with its rule and evidence.
 INSERT INTO decision
 SELECT d.eid, d.pid, d.jid, d.step, d.now, d.verdict,
-  CASE d.verdict WHEN 'drop' THEN d.blocked WHEN 'defer' THEN CASE WHEN d.quiet_until IS NOT NULL THEN 'quiet_hours' ELSE 'cap' END END,
+  CASE d.verdict WHEN 'drop' THEN d.blocked WHEN 'defer' THEN CASE WHEN d.quiet_until IS NOT NULL THEN d.closed ELSE 'cap' END END,
   CASE WHEN d.verdict = 'send' THEN NULL WHEN d.blocked = 'policy' OR d.blocked = 'killed' THEN d.policy WHEN d.blocked = 'suppressed' THEN d.suppressed
     WHEN d.blocked = 'no_consent' THEN d.purpose || '/' || d.channel WHEN d.blocked = 'cap' OR (d.verdict = 'defer' AND d.quiet_until IS NULL) THEN d.cap_rule
     WHEN d.blocked = 'holdout' THEN :holdout WHEN d.blocked = 'no_time_zone' OR d.quiet_until IS NOT NULL THEN d.zone END,
   CASE WHEN d.verdict = 'defer' THEN d.until END,
-  CAST(to_json({'channel': d.channel, 'class': d.message_class, 'template': d.template, 'priority': d.priority, 'due_since': d.due_since, 'zone': d.zone}) AS VARCHAR)
+  CAST(to_json({'channel': d.channel, 'class': d.message_class, 'template': d.template, 'priority': d.priority, 'due_since': d.due_since, 'zone': d.zone, 'jurisdiction': nullif(d.jurisdiction, '')}) AS VARCHAR)
 FROM w_verdict AS d WHERE d.verdict <> 'wait';

@@ -1,4 +1,4 @@
-"""Governance: whether, when, and why not. Once per wave over all its candidate messages."""
+"""The candidates of a wave, the rules that need no counting, and the verdicts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from sqlglot import exp
 
 from cadenza.definitions.expression import InJourney, walk
 from cadenza.definitions.kinds import Policy
+from cadenza.sql import jurisdictions
 from cadenza.sql.columns import consent_column
 from cadenza.sql.expression import Compiler, Needs, bucket
-from cadenza.sql.local_wait import clock_seconds, person_zone
+from cadenza.sql.local_wait import person_zone
 from cadenza.sql.program import Program
-from cadenza.sql.step import Script, Step, alias, all_of, any_of, case_on, column, number, query, sql, text
+from cadenza.sql.step import Script, Step, alias, case_on, column, number, query, sql, text
+from cadenza.stages.governance import caps, hours
 
 _SCRIPT = Script.beside(__file__, "governance")
 
@@ -36,7 +38,7 @@ def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: l
     ``sends``: the (jid, step) of the candidates; ``journeys``: columns of ``w_live_after`` (empty: the policy does
     not ask); ``columns``: the columns of ``w_ctx`` that say which journeys a person is in. ``kills``: (journey, channel) that kill switches cover, None for all.
     """
-    policy, templates = program.project.policy, frozenset(_templates(program, sends))
+    templates = frozenset(_templates(program, sends))
     steps = (
         [program.cached("governance.live", lambda: _SCRIPT.step("w_live_after", journeys=journeys))] if journeys else []
     )
@@ -45,17 +47,20 @@ def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: l
     steps.append(program.cached(key, lambda: _gate(program, templates, events, after)))
     if kills:
         steps.append(_killed(kills))
-    return [*steps, *program.cached("governance.counted", lambda: _counted(policy))]
+    return [*steps, *program.cached("governance.counted", lambda: _counted(program))]
 
 
-def _counted(policy: Policy) -> list[Step]:
+def _counted(program: Program) -> list[Step]:
     """Holdout, quiet hours, caps and the verdict: the same for every wave."""
-    steps = []
+    policy, steps = program.project.policy, []
     if policy.holdout:
         steps.append(_SCRIPT.step("holdout_assignment", holdout=text(policy.holdout.name),
                                   bucket=bucket(text(policy.holdout.name), column("pid", "g"))))  # fmt: skip
-    steps.append(_quiet(policy))
-    steps += _caps(policy)
+    deadline = number(policy.deadline_s)
+    full = caps.full(program)
+    steps += [hours.quiet(program), *caps.contact(program), _SCRIPT.step(
+        "w_verdict", deadline=deadline, cap_drop=full.drops, cap_until=full.until, cap_rule=full.rule, local=full.joins,
+    )]  # fmt: skip
     holdout = text(policy.holdout.name if policy.holdout else None)
     return [*steps, _SCRIPT.step("decision", holdout=holdout)]
 
@@ -85,9 +90,8 @@ def _gate(program: Program, templates: frozenset[str], events: frozenset[str], j
     ], exp.Null())  # fmt: skip
     suppressed = case_on(by_channel, [(text(c), column(f"x_{c}", "c")) for c in channels], exp.Null())
     by_template = column("template", "s")
-    consented = case_on(
-        by_template, [(text(t.name), column(consent_column(t.purpose, t.channel), "c")) for t in used], exp.false()
-    )
+    granted = [(text(t.name), column(consent_column(t.purpose, t.channel), "c")) for t in used]
+    consented = jurisdictions.consented(policy, case_on(by_template, granted, exp.false()), "d", "s")
     arm: exp.Expr = text("treated")
     if policy.holdout:
         drawn = exp.LT(
@@ -97,7 +101,7 @@ def _gate(program: Program, templates: frozenset[str], events: frozenset[str], j
         arm = exp.Coalesce(this=column("arm", "h"), expressions=[fresh])
     return _SCRIPT.step(
         "w_gate", arm=arm, address=address, suppressed=suppressed, consented=consented,
-        policy=_suppress_rule(program, events), zone=_zone(program), row=_row(journeys),
+        policy=_suppress_rule(program, events), zone=_zone(program), row=_row(journeys), jurisdiction=jurisdictions.of_person(program.project.policy),
         holdout=text(policy.holdout.name if policy.holdout else None),
     )  # fmt: skip
 
@@ -127,51 +131,3 @@ def _zone(program: Program) -> exp.Expr:
     traits = {t.name for t in program.project.traits}
     own = column(f"t_{policy.time_zone_trait}", "c") if policy.time_zone_trait in traits else exp.Null()
     return person_zone(policy, own)
-
-
-def _quiet(policy: Policy) -> Step:
-    hours = policy.quiet_hours
-    if hours is None or hours.from_ == hours.to:
-        return _SCRIPT.step("w_quiet_none")
-    start, end = clock_seconds(hours.from_), clock_seconds(hours.to)
-    inside = [sql(f"l.clock_s >= {start}"), sql(f"l.clock_s < {end}")]
-    quiet = all_of(inside) if start < end else any_of(inside)
-    return _SCRIPT.step(
-        "w_quiet", quiet=exp.Coalesce(this=exp.paren(quiet), expressions=[exp.false()]), to_s=number(end)
-    )
-
-
-def _caps(policy: Policy) -> list[Step]:
-    deadline = number(policy.deadline_s)
-    if not policy.caps:
-        return [
-            _SCRIPT.step("w_contact_none"),
-            _SCRIPT.step("w_verdict", deadline=deadline, cap_drop=exp.false(),
-                         cap_until=sql("CAST(NULL AS TIMESTAMP)"), cap_rule=sql("CAST(NULL AS VARCHAR)")),
-        ]  # fmt: skip
-    counts, drops, untils, rules = [], [], [], []
-    for i, cap in enumerate(policy.caps):
-        same_channel = f" AND m.channel = '{cap.channel}'" if cap.channel else ""
-        within = f"FILTER (WHERE m.planned_at > g.now - to_seconds({cap.per_s}){same_channel})"
-        counts.append(alias(sql(f"count(*) {within}"), f"n_{i}"))
-        counts.append(alias(sql(f"list_extract(max(m.planned_at, {cap.limit}) {within}, {cap.limit})"), f"k_{i}"))
-        applies = f" AND g.channel = '{cap.channel}'" if cap.channel else ""
-        full = f"coalesce(k.n_{i}, 0) >= {cap.limit}{applies}"
-        rules.append(exp.If(this=sql(full).copy(), true=text(cap.name)))
-        if cap.when_full == "drop":
-            drops.append(sql(full).copy())
-        else:
-            untils.append(sql(f"CASE WHEN {full} THEN k.k_{i} + to_seconds({cap.per_s}) END").copy())
-    longest = number(max(cap.per_s for cap in policy.caps))
-    until = (
-        sql("CAST(NULL AS TIMESTAMP)")
-        if not untils
-        else exp.Greatest(this=untils[0], expressions=untils[1:], ignore_nulls=True)
-    )
-    # The rule that is named is one that drops, where one does.
-    first = sorted(range(len(rules)), key=lambda i: policy.caps[i].when_full != "drop")
-    return [
-        _SCRIPT.step("w_contact", counts=counts, longest=longest),
-        _SCRIPT.step("w_verdict", deadline=deadline, cap_drop=any_of(drops), cap_until=until,
-                     cap_rule=exp.Case(ifs=[rules[i] for i in first])),
-    ]  # fmt: skip
