@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from cadenza.definitions.kinds_testing import Expectation, JourneyTest
-from cadenza.definitions.load import Loaded
+from cadenza.definitions.load import Loaded, load
 from cadenza.definitions.project import encode
 from cadenza.errors import CadenzaError
 from cadenza.runtime.testing.coverage import covered
 from cadenza.runtime.testing.script import grouped
+from cadenza.workspace import Workspace
 from tests.journey_tests.kit import asking, loaded, run
 
 WRONG = (
@@ -77,7 +78,7 @@ def test_a_changed_journey_turns_its_tests_red(tmp_path: Path) -> None:
 def test_a_record_that_collection_would_refuse_is_a_failure(tmp_path: Path) -> None:
     found = loaded(tmp_path, welcometests=("revenue: 20 }=>revenue: cheap }",))
     [result] = run(found, "an_order_ends_it").tests
-    assert result.failures[0].expected == "a record that collection takes"
+    assert result.failures[0].expected == "something that can be taken into the log"
     assert "revenue" in result.failures[0].happened[0]
     assert (result.failures[0].file, result.failures[0].line) == ("tests/welcome.yaml", 40)
 
@@ -133,3 +134,18 @@ def test_what_cannot_happen_is_not_asked_for(tmp_path: Path) -> None:
     assert ("exit", "time_limit") in possible(
         loaded(tmp_path, welcomejourneys=("time_limit: 14 days=>time_limit: 12 days",))
     )
+
+
+def test_a_task_that_nobody_has_opened_cannot_be_completed(tmp_path: Path) -> None:
+    """Nor one that is completed already; what follows in the log is decided all the same."""
+    Workspace.create(tmp_path, "lead_nurture")
+    file = tmp_path / "tests" / "leads.yaml"
+    text = file.read_text()
+    early = "  - { person: ben, at: +30 minutes, completes: not_now }\n  - { person: ben, at: +3 hours, completes: not_now }\n"
+    late = "  - { person: ben, at: +4 hours, completes: no_fit }\n"
+    file.write_text(text.replace("  - { person: ben, at: +3 hours, completes: not_now }\n", early + late))
+    [result] = run(load(tmp_path), "a_lead_ripens*").tests
+    first = text.splitlines().index("  - { person: ben, at: +3 hours, completes: not_now }") + 1
+    assert [(f.line, f.happened[0]) for f in result.failures] == [
+        (first, "The person has no open task at that time."), (first + 2, "The person has no open task at that time."),
+    ]  # fmt: skip

@@ -67,6 +67,18 @@ def splits_of(steps: tuple[Step, ...]) -> Iterator[tuple[str, tuple[Any, ...]]]:
             yield from splits_of(below)
 
 
+def outcomes_of(project: Project) -> frozenset[str]:
+    """The outcomes of every task that a journey hands to people."""
+
+    def walk(steps: tuple[Step, ...]) -> Iterator[str]:
+        for step in steps:
+            yield from (outcome.name for outcome in getattr(step, "outcomes", ()))
+            for below in nested_steps(step):
+                yield from walk(below)
+
+    return frozenset(name for journey in project.journeys for name in walk(journey.steps))
+
+
 def holdouts_of(project: Project) -> frozenset[str]:
     """The names of every holdout."""
     found = {journey.holdout.name for journey in project.journeys if journey.holdout}
@@ -150,9 +162,13 @@ class _Check:
         occurred = self.moment(happening.occurred, f"{path}.occurred")
         if at and occurred and occurred > at:
             self.problem("It becomes known before it happens.", f"{path}.occurred", "Let 'at' be later.")
-        said = happening.event or happening.traits or happening.consents or happening.withdraws
+        said = happening.event or happening.traits or happening.consents or happening.withdraws or happening.completes
         if not said:
-            self.problem("Nothing happens here.", path, "Say 'event', 'traits', 'consents' or 'withdraws'.")
+            remedy = "Say 'event', 'traits', 'consents', 'withdraws' or 'completes'."
+            self.problem("Nothing happens here.", path, remedy)
+        if happening.completes and happening.occurred:
+            self.problem("A task is completed when that becomes known.", f"{path}.occurred", "Take it away.")
+        self.known("outcome of a task", happening.completes, outcomes_of(self.project), f"{path}.completes")
         if happening.event and not self.scope.partial:
             self.findings.event(self.scope, happening.event, "tests", self.test.name, f"{path}.event")
         if happening.properties and not happening.event:

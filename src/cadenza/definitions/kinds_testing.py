@@ -23,6 +23,8 @@ class Happening(Definition, frozen=True, kw_only=True):
     consents: tuple[str, ...] = ()
     withdraws: tuple[str, ...] = ()
     """``purpose/channel``, as in the explanations."""
+    completes: str | None = None
+    """An outcome with which the person's task that was opened last, and is open, is completed."""
 
 
 class Event(Happening, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ _WHAT_HAPPENS = (
           example="marketing/email"),
     field("withdraws", ListOf(_CONSENT, single=True), "Purposes and channels that are withdrawn.",
           example="marketing/email"),
+    field("completes", NAME_TEXT, "The person's open task (the last one opened) is completed with this outcome.",
+          example="won"),
 )  # fmt: skip
 
 _PAST = Fields(kinds.Happening, _WHAT_HAPPENS)

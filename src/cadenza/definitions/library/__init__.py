@@ -27,10 +27,12 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
 _SHOP = ("base", "shop")
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
+    Blueprint(name="lead_nurture", summary="A lead reads on until it is time to talk; then a seller takes over."),
     Blueprint(name="onboarding", summary="From the sign-up to the first useful result."),
     Blueprint(name="trial_to_paid", summary="From the first day of a trial to the decision; it follows the trial's end."),
     Blueprint(name="adoption", summary="Who does by hand what a feature could do is shown it, when it is worth it."),
     Blueprint(name="upsell_on_usage", summary="The plan grows tight: said early, said again at the limit."),
+    Blueprint(name="retention_on_risk", summary="A risk score rises: large customers are called, others asked and helped."),
     Blueprint(name="renewal", summary="60, 30 and 7 days before a contract ends, wherever that date moves."),
     Blueprint(name="abandoned_cart", summary="A cart was left: one reminder, and an incentive for good customers.",
               pieces=_SHOP),

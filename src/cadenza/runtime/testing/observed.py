@@ -103,6 +103,13 @@ def observe(engine: Engine, offsets: Sequence[int]) -> Observed:
     )
 
 
+def open_task(engine: Engine, offset: int) -> tuple[int, str] | None:
+    """The person who came of a first record, and the task of theirs that was opened last and has not ended; None where
+    there is none."""
+    found = _rows(engine, "open_task", first=number(offset))
+    return tuple(found[0]) if found else None
+
+
 def _rows(engine: Engine, query: str, **parts: step.Part) -> list[Any]:
     return engine.query(_SCRIPT.step(query, **parts).sql)
 

@@ -50,3 +50,9 @@ SELECT DISTINCT v.journey FROM nonqualified n JOIN journey_version v ON v.jid = 
 -- name: families
 -- Who was merged into whom.
 SELECT p.merged_into, p.pid FROM person p WHERE p.merged_into IS NOT NULL ORDER BY p.merged_into, p.pid;
+
+-- name: open_task
+-- The task of a person that was opened last and has not ended.
+SELECT t.pid, t.task_id FROM task t JOIN event e ON e.pid = t.pid AND e.offset_ = :first
+ANTI JOIN task_change c ON c.task_id = t.task_id AND c.ends
+ORDER BY t.opened_at DESC, t.task_id LIMIT 1;

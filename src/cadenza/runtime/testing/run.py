@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 
-from cadenza.clock import Clock, VirtualClock
+import msgspec
+
+from cadenza.clock import Clock, VirtualClock, from_micros
 from cadenza.definitions.kinds_testing import JourneyTest
 from cadenza.definitions.load import Loaded
 from cadenza.errors import CadenzaError, DefinitionError, near_miss
@@ -15,8 +17,8 @@ from cadenza.ports.ledger import Cancellation, Head, OutboxMessage, Record
 from cadenza.runtime.deploy import deploy_body
 from cadenza.runtime.testing.coverage import Key, covered, reached
 from cadenza.runtime.testing.judge import Judge
-from cadenza.runtime.testing.observed import observe
-from cadenza.runtime.testing.script import Script, end_of, grouped, write_script
+from cadenza.runtime.testing.observed import observe, open_task
+from cadenza.runtime.testing.script import Refusal, Script, completion, end_of, grouped, write_script
 from cadenza.runtime.testing.views import CaseResult, Failure, SuiteResult, place
 from cadenza.runtime.tick import Ticker
 
@@ -55,7 +57,7 @@ class JourneyTests:
         """Decide everything that happens in these tests, then judge each."""
         script = write_script(tests, loaded.project, 2)
         with self._scratch() as engine:
-            _decide(engine, loaded, script)
+            script = msgspec.structs.replace(script, refused=script.refused + _decide(engine, loaded, script))
             observed = observe(engine, [seat.offset for seat in script.seats.values()])
             for journey, keys in reached(observed).items():
                 found.setdefault(journey, set()).update(keys)
@@ -88,15 +90,30 @@ def _chosen(loaded: Loaded, names: Sequence[str], journey: str | None) -> list[J
     return chosen
 
 
-def _decide(engine: Engine, loaded: Loaded, script: Script) -> None:
-    """The tick, over the script's log, until the last test has ended."""
+def _decide(engine: Engine, loaded: Loaded, script: Script) -> tuple[Refusal, ...]:
+    """The tick, over the script's log, until the last test has ended. What names a task waits until the run has opened
+    it; what names none is told."""
     first = min((record.recorded_at for record in script.records), default=1) - 1_000_000
     deployed = Record(
         offset=1, recorded_at=first, writer="main", kind="deploy", source="test", message_id="deploy", imported=False,
         body=deploy_body(loaded.project),
     )  # fmt: skip
-    log = _ScriptLog([deployed, *script.records])
-    Ticker(engine, log, _Nowhere(), VirtualClock()).run(script.until)  # type: ignore[arg-type]
+    log, lost = _ScriptLog(deployed), []
+    ticker = Ticker(engine, log, _Nowhere(), VirtualClock())  # type: ignore[arg-type]
+    done = 0
+    for held in script.held:
+        record = script.records[held.index]
+        log.records += script.records[done : held.index]
+        done = held.index + 1
+        ticker.run(from_micros(record.recorded_at - 1))
+        task = open_task(engine, script.seats[held.test, held.actor].offset)
+        if task is None:
+            lost.append(Refusal(test=held.test, path=held.path, detail="The person has no open task at that time."))
+        else:
+            log.records.append(completion(record, *task, held.outcome))
+    log.records += script.records[done:]
+    ticker.run(script.until)
+    return tuple(lost)
 
 
 def _tested(loaded: Loaded, test: JourneyTest, judge: Judge, script: Script) -> CaseResult:
@@ -105,7 +122,12 @@ def _tested(loaded: Loaded, test: JourneyTest, judge: Judge, script: Script) -> 
         if refused.test == test.name:
             file, line = place(_at(loaded, test, refused.path))
             failures.append(
-                Failure(expected="a record that collection takes", happened=(refused.detail,), file=file, line=line)
+                Failure(
+                    expected="something that can be taken into the log",
+                    happened=(refused.detail,),
+                    file=file,
+                    line=line,
+                )
             )
     for number, wanted in enumerate(test.expect):
         wrong = judge.against(wanted)
@@ -129,18 +151,18 @@ def _at(loaded: Loaded, test: JourneyTest, path: str):
 
 
 class _ScriptLog:
-    """A log in memory that is complete from the beginning."""
+    """A log in memory, which grows between ticks."""
 
-    def __init__(self, records: Sequence[Record]) -> None:
-        self._records = list(records)
+    def __init__(self, first: Record) -> None:
+        self.records = [first]
 
     def read(self, after: int, limit: int) -> list[Record]:
         """Records with offset > ``after``, in order."""
-        return [record for record in self._records if record.offset > after][:limit]
+        return [record for record in self.records if record.offset > after][:limit]
 
     def head(self) -> Head:
         """The last record."""
-        return Head(self._records[-1].offset, self._records[-1].recorded_at)
+        return Head(self.records[-1].offset, self.records[-1].recorded_at)
 
 
 class _Nowhere:

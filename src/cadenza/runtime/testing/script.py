@@ -36,13 +36,26 @@ Band = tuple[str, int, int]
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One call of a test. ``path``: where the test says it."""
+    """One thing that becomes known. ``path``: where the test says it."""
 
     at: int
     test: int
     actor: str
     path: str
-    call: Call
+    call: Call | None
+    completes: str | None = None
+    """An outcome, in place of a call: a task that the run itself has opened is completed."""
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that cannot be written before the run has come to it: it names a task. ``index``: its place among the
+    records."""
+
+    index: int
+    test: str
+    actor: str
+    path: str
+    outcome: str
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +74,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     seats: dict[tuple[str, str], Seat]
     refused: tuple[Refusal, ...]
     until: datetime
+    held: tuple[Held, ...] = ()
 
 
 def instant(test: JourneyTest, text: str) -> datetime:
@@ -127,7 +141,7 @@ def _given(test: JourneyTest) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]
 
 def _lines(number: int, test: JourneyTest, project: Project) -> Iterator[Line]:
     """The calls of a test, in the order of their times; those of one instant in the order written."""
-    found: list[tuple[datetime, str, str, Call]] = []
+    found: list[tuple[datetime, str, str, Call | str]] = []
     for actor in test.persons:
         path = f"persons.{actor.name}"
         theirs = [*actor.events, *(e for e in test.events if person_of(test, e.person) == actor.name)]
@@ -144,9 +158,12 @@ def _lines(number: int, test: JourneyTest, project: Project) -> Iterator[Line]:
     last = 0
     for at, who, path, call in sorted(found, key=lambda entry: entry[0]):
         last = max(last + 1, to_micros(at))
-        call.userId = f"{test.name}/{who}"
-        call.messageId = f"{test.name}/{path}"[:100]
-        yield Line(at=last, test=number, actor=who, path=path, call=call)
+        if isinstance(call, Call):
+            call.userId = f"{test.name}/{who}"
+            call.messageId = f"{test.name}/{path}"[:100]
+            yield Line(at=last, test=number, actor=who, path=path, call=call)
+        else:
+            yield Line(at=last, test=number, actor=who, path=path, call=None, completes=call)
 
 
 def _known(actor: Actor, test: JourneyTest, project: Project) -> dict[str, Any]:
@@ -161,7 +178,8 @@ def _known(actor: Actor, test: JourneyTest, project: Project) -> dict[str, Any]:
     return known | actor.traits
 
 
-def _calls(happening: Happening, test: JourneyTest) -> Iterator[Call]:
+def _calls(happening: Happening, test: JourneyTest) -> Iterator[Call | str]:
+    """What a happening makes known: calls, and the outcome of a task."""
     occurred = None
     if happening.occurred is not None:
         occurred = instant(test, happening.occurred).replace(tzinfo=UTC)
@@ -173,6 +191,8 @@ def _calls(happening: Happening, test: JourneyTest) -> Iterator[Call]:
             yield call
     if happening.event is not None:
         yield Call(type="track", event=happening.event, properties=happening.properties, timestamp=occurred)
+    if happening.completes is not None:
+        yield happening.completes
 
 
 def _consents(said: Sequence[str], granted: bool) -> Iterator[Call]:
@@ -243,11 +263,19 @@ def write_script(tests: Sequence[JourneyTest], project: Project, first: int) -> 
     normaliser = Normaliser(lambda: project)
     records: list[Record] = []
     refused: list[Refusal] = []
+    held: list[Held] = []
     seats: dict[tuple[str, str], Seat] = {}
     offset = first
     for line in lines:
         name = tests[line.test].name
         who = (name, line.actor)
+        if line.call is None:
+            held.append(
+                Held(index=len(records), test=name, actor=line.actor, path=line.path, outcome=line.completes or "")
+            )
+            records.append(_record(offset, line.at, "task", b""))
+            offset += 1
+            continue
         decoded = Decoded(calls=[line.call], bad=[], write_key=None, sent_at=None, size=0)
         prepared = normaliser.prepare(decoded, "test", line.at)
         why = [r.detail for r in prepared.refused] + [r.detail for r in prepared.rejected]
@@ -257,14 +285,45 @@ def write_script(tests: Sequence[JourneyTest], project: Project, first: int) -> 
                 test, actor = actors[who]
                 offset = choose(offset, bands_of(actor, test, project), f"'{actor.name}' of the test '{name}'")
                 seats[who] = Seat(test=name, actor=line.actor, offset=offset)
-            records.append(Record(
-                offset=offset, recorded_at=line.at, writer="main", kind="call", source="test",
-                message_id=f"m{offset}", imported=False, body=body,
-            ))  # fmt: skip
+            records.append(_record(offset, line.at, "call", body))
             offset += 1
     ends = [end_of(test, project) for test in tests]
     last = from_micros(max((line.at for line in lines), default=0))
-    return Script(tests=tuple(tests), records=records, seats=seats, refused=tuple(refused), until=max([*ends, last]))
+    return Script(
+        tests=tuple(tests), records=records, seats=seats, refused=tuple(refused), until=max([*ends, last]), held=tuple(held)
+    )  # fmt: skip
 
 
-__all__ = ["Band", "Refusal", "Script", "bands_of", "choose", "end_of", "grouped", "instant", "write_script"]
+def _record(offset: int, at: int, kind: str, body: bytes) -> Record:
+    return Record(
+        offset=offset, recorded_at=at, writer="main", kind=kind, source="test", message_id=f"m{offset}", imported=False,
+        body=body,
+    )  # fmt: skip
+
+
+def completion(record: Record, person: int, task: str, outcome: str) -> Record:
+    """A held record, now that its task is known: somebody has completed it."""
+    said = {"task_id": task, "outcome": outcome, "actor": "test"}
+    body = {
+        "type": "track",
+        "event": "Task Completed",
+        "person": person,
+        "occurred_at": record.recorded_at,
+        "properties": said,
+    }
+    return msgspec.structs.replace(record, body=msgspec.json.encode(body, order="sorted"))
+
+
+__all__ = [
+    "Band",
+    "Held",
+    "Refusal",
+    "Script",
+    "bands_of",
+    "choose",
+    "completion",
+    "end_of",
+    "grouped",
+    "instant",
+    "write_script",
+]
