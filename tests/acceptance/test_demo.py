@@ -89,8 +89,11 @@ def test_nothing_was_sent_while_history_was_replayed(demo: Any, folder: Path) ->
 
 
 def test_the_auditor_finds_that_every_promise_was_kept(demo: Any, folder: Path) -> None:
-    """A year of replayed journeys: caps, consent, quiet hours, holdouts, judged anew from the log and the sends."""
-    report = cadenza("audit", "--json", cwd=folder / "shop").json()
+    """A year of replayed journeys: caps, consent, quiet hours, holdouts, judged anew from the log and the sends. The policy asks
+    where a passage stands, which the log does not say: that is told by the exit code 1."""
+    ran = cadenza("audit", "--json", cwd=folder / "shop")
+    report = json.loads(ran.out)
+    assert ran.code == 1, ran.err
     assert report["clean"] and report["violations"] == []
     checked = {rule["rule"]: rule["checked"] for rule in report["rules"]}
     assert checked["consent"] > 1_000 and checked["caps"] > 1_000 and checked["address"] == report["messages"]
