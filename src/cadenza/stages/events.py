@@ -122,7 +122,7 @@ def left(records: bool, rechecked: bool) -> str:
 @lru_cache(maxsize=2)
 def _wakes(rechecked: bool) -> exp.Expr:
     """When a passage's next timer is due; NULL for one that has ended."""
-    return sql("CASE WHEN wake_at IS NOT NULL THEN least(wake_at, check_at) END" if rechecked else "wake_at")
+    return sql("CASE WHEN step >= 0 THEN least(wake_at, check_at) END" if rechecked else "wake_at")
 
 
 def set_aside() -> Step:
