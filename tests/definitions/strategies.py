@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -87,7 +88,7 @@ def struct(draw: st.DrawFn, kind: type[msgspec.Struct], depth: int = 2) -> Any:
 
 @cache
 def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    hints = get_type_hints(kind, vars(kinds) | {"Step": kinds.Step})
+    hints = get_type_hints(kind, vars(sys.modules[kind.__module__]) | vars(kinds) | {"Step": kinds.Step})
     return {name: hints[name] for name in kind.__struct_fields__}
 
 
