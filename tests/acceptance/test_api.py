@@ -30,13 +30,18 @@ CALLS = [
     {"type": "track", "event": "Consent Updated", "userId": "u1", "messageId": "m2",
      "properties": {"purpose": "marketing", "channel": "email", "granted": True}},
     {"type": "track", "event": "Signed Up", "userId": "u1", "messageId": "m3"},
+    {"type": "track", "event": "Signed Up", "userId": "u1", "messageId": "m5"},
     {"type": "track", "event": "Order Completed", "userId": "u1", "messageId": "m4", "properties": {"revenue": "much"}},
 ]  # fmt: skip
 GOOD = {
     "/api/persons/{person}": "/api/persons/u1@shop.example",
     "/api/persons/{person}/journeys/{journey}": "/api/persons/u1/journeys/welcome",
     "/api/segments/{segment}/members": "/api/segments/regulars/members?limit=5",
+    "/api/persons/{person}/journeys/{journey}/why-not": "/api/persons/u1/journeys/welcome/why-not",
     "/api/journeys/{journey}": "/api/journeys/welcome",
+    "/api/journeys/{journey}/pause": "/api/journeys/welcome/pause",
+    "/api/journeys/{journey}/resume": "/api/journeys/welcome/resume",
+    "/api/journeys/{journey}/stop": "/api/journeys/welcome/stop",
     "/api/query": "/api/query?sql=SELECT%20pid%2C%20created_at%20FROM%20person",
     "/api/definitions/schema/{kind}": "/api/definitions/schema/journey",
     "/api/quarantine/{id}": "/api/quarantine/1",
@@ -46,6 +51,11 @@ GOOD = {
     "/api/quarantine/{id}/fix": "/api/quarantine/1/fix",
 }
 BODIES: dict[str, Any] = {
+    "/api/controls/kill": {"queued": "hold", "journey": "welcome"},
+    "/api/controls/release": {"journey": "welcome"},
+    "/api/journeys/{journey}/pause": {"clocks": "freeze"},
+    "/api/journeys/{journey}/resume": {},
+    "/api/journeys/{journey}/stop": {},
     "/api/tasks/{task}/accept": {"actor": "ann"},
     "/api/tasks/{task}/reassign": {"actor": "ann", "team": "support"},
     "/api/tasks/{task}/comment": {"actor": "bob", "note": "Called."},
