@@ -116,6 +116,8 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     ),
     "forbidden_by_now_stays": (Slip("stages/effects.sql", "m.deliverable AND (:suppressed", "FALSE AND (:suppressed"),),
     "handed_over_is_cancelled": (Slip("stages/effects.sql", "AS o ON o.message_id = m.message_id AND", "AS o ON FALSE AND"),),
+    "value_is_not_asked": (Slip("stages/governance/judging.sql", "g.value DESC NULLS LAST, ", ""),),
+    "unknown_value_goes_first": (Slip("stages/governance/judging.sql", "g.value DESC NULLS LAST", "g.value DESC NULLS FIRST"),),
     "window_on_any_day": (Slip("definitions/open_hours.py:_open", "if not w.days or name in w.days", "if True"),),
     "unknown_jurisdiction_lets_through": (
         Slip("stages/governance/judging.sql", "WHEN c.jurisdiction_ IS NULL THEN 'no_jurisdiction'", "WHEN FALSE THEN 'no_jurisdiction'"),
@@ -194,6 +196,7 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "task_completed_twice": (3028, "hand_off"), "only_the_journey_is_held": (3028, "hand_off"),
     "held_until_the_deadline": (3028, "hand_off"), "transactional_is_held": (3021, "hand_off"),
     "merge_leaves_the_task_open": (3052, "hand_off"), "second_acceptance_wins": (3125, "hand_off"),
+    "value_is_not_asked": (2006, "values"), "unknown_value_goes_first": (2006, "values"),
     "window_on_any_day": (2000, "hours"), "unknown_jurisdiction_lets_through": (2002, "hours"), "silence_is_consent": (2017, "hours"),
     "calendar_of_utc": (2002, "caps"), "week_from_sunday": (2002, "caps"), "each_journey_counts_all": (2005, "caps"), "topic_is_the_purpose": (2025, "caps"),
 }  # fmt: skip

@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from cadenza.definitions.expression import parse
 from cadenza.definitions.kinds import Cap, Policy
 from cadenza.simulate.verdicts import local_period
 from cadenza.sql import zones
@@ -154,3 +156,21 @@ def test_the_model_has_the_same_calendar() -> None:
     for number, ((zone, now), found) in enumerate(pairs):
         at_ = number % 3
         assert local_period(CALENDARS[at_], zone, now) == found[2 * at_ : 2 * at_ + 2], (zone, now)
+
+
+def test_of_one_priority_the_more_valuable_message_takes_the_room() -> None:
+    worth = {"a": None, "b": "score", "c": "20", "d": "score + 30"}
+    steps = [
+        journey(send(), name=name, arena=None, value=parse(text) if text else None) for name, text in worth.items()
+    ]
+    first = {}
+    for score, priority in ((5, 50), (40, 50), (None, 50), (40, 20)):
+        ranked = [replace(j, priority=priority) if j.name == "d" else j for j in steps]
+        tape = Tape(*ranked, policy=Policy(caps=(Cap(name="one", limit=1, calendar="day"),)))
+        person = tape.reachable(zone="UTC")
+        tape.identify(0, score=score)
+        tape.track(0, "Order")
+        tape.until(1)
+        sent = [e.journey.name for e in tape.model.persons[person].enrollments if e.verdict == "sent"]
+        first[score, priority] = sent
+    assert first == {(5, 50): ["d"], (40, 50): ["d"], (None, 50): ["c"], (40, 20): ["b"]}

@@ -70,6 +70,7 @@ class _Check:
         for path in ("goal", "disqualified"):
             tree = getattr(self.journey.exit, path)
             self.findings.condition(with_event, tree, "journeys", self.journey.name, f"exit.{path}")
+        self._value()
         if not self.scope.partial:
             metrics = [metric.name for metric in self.project.metrics]
             wanted = self.journey.outcome.metric
@@ -82,6 +83,14 @@ class _Check:
             self.problem(f"The journey has {self._steps} steps; at most {MAX_STEPS} are allowed.", "steps", remedy)
         elif len(self.findings.problems) == before:
             self._size()
+
+    def _value(self) -> None:
+        if self.journey.value is None:
+            return
+        scope = msgspec.structs.replace(self.scope, journey_allowed=False)
+        found = self.findings.expression(scope, self.journey.value, "journeys", self.journey.name, "value")
+        if found not in ("integer", "decimal", None):
+            self.problem(f"The value is of type {found}.", "value", "It ranks messages, so it must be a number.")
 
     def _size(self) -> None:
         try:

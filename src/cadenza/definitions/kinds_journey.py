@@ -203,3 +203,5 @@ class Journey(Definition, frozen=True, kw_only=True):
     alerts: Alerts = Alerts()
     """When it is worth a look although nothing fails."""
     description: str = ""
+    value: Expr | None = None
+    """A number: of messages of one priority the more valuable goes first; unknown is last."""

@@ -65,6 +65,8 @@ JOURNEYS = Kind(
         field("owner", Text(), "Team or person that answers for it.", required=True, example="growth@shop.example"),
         field("outcome", _OUTCOME, "What it is measured by.", required=True, example="{ metric: revenue_28d }"),
         field("priority", Whole(0, 1_000), "Higher goes first, within the arena and for caps.", example="40"),
+        field("value", Expression(), "What a message is worth for a person now: of one priority, more goes first under caps.",
+           example="coalesce(lifetime_revenue, 0) * 0.02"),
         field("arena", Text(NAME, "a name, or null", nullable=True),
            "Journeys of one arena compete for a person; null competes with nobody.", example="lifecycle"),
         field("entry", _ENTRY, "Trigger, qualification, suppression, re-entry and key.", required=True),

@@ -178,6 +178,8 @@ class Wave:
                 compiler.condition(rule.when)
             for trait in sorted(effects.template_traits(program, sends)):
                 compiler.condition(Trait(trait))
+            for tree in governance.values(program, sends):
+                compiler.condition(tree)
             needs.traits |= self._contact_traits(sends)
         policy = program.project.policy
         if jurisdictions.opts_out(policy) and policy.jurisdiction_trait:

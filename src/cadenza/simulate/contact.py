@@ -44,10 +44,11 @@ class Contact(Passages):
                     killed=self._killed(e.journey.name, template.channel),
                 )  # fmt: skip
                 if verdict is None:
-                    left.append((-e.journey.priority, verdicts.deadline(self.project, e), e.eid, e, template))
+                    worth = verdicts.worth(e, view)
+                    left.append((-e.journey.priority, worth, verdicts.deadline(self.project, e), e.eid, e, template))
                 else:
                     self._decide(person, e, verdict, view)
-        for *_, e, template in sorted(left, key=lambda c: c[:3])[:1]:
+        for *_, e, template in sorted(left, key=lambda c: c[:4])[:1]:
             counted = [m for m in person.messages if m.marketing and self._counts(m.message_id)]
             self._decide(person, e, verdicts.capped(self.project, e, template, counted, view), view)
         return [e for e in person.live() if e.verdict is not None]

@@ -156,6 +156,13 @@ def _opens(local: datetime, quiet: list[Any], windows: list[list[Any]]) -> datet
     return next(t for t in times if t > local and _closed(t, quiet, windows) is None)
 
 
+def worth(enrollment: Enrollment, view: View) -> tuple[bool, float]:
+    """Where the message's value puts it among those of one priority: more goes first, unknown last."""
+    tree = enrollment.journey.value
+    value = None if tree is None else evaluate(tree, view)
+    return (True, 0.0) if value is None else (False, -float(str(value)))
+
+
 def deadline(project: Project, enrollment: Enrollment) -> datetime:
     """The last instant to which a message may be deferred."""
     assert enrollment.due_since is not None

@@ -69,7 +69,7 @@ def consent_column(purpose: str, channel: str) -> str:
 def journey_expressions(journey: Journey) -> Iterator[Expr]:
     """Every expression a journey holds."""
     entry, ends = journey.entry, journey.exit
-    for node in (entry.on.where, entry.when, entry.unless, entry.key, ends.goal, ends.disqualified):
+    for node in (entry.on.where, entry.when, entry.unless, entry.key, ends.goal, ends.disqualified, journey.value):
         if node is not None:
             yield node
     yield from _step_expressions(journey.steps)

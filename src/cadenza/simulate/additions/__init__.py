@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cadenza.simulate.addition import Addition
-from cadenza.simulate.additions import caps, control, enters, hand_off, hours, jumps, local_waits, waits
+from cadenza.simulate.additions import caps, control, enters, hand_off, hours, jumps, local_waits, values, waits
 
 ADDITIONS: dict[str, Addition] = {
     "caps": caps.ADDITION,
@@ -13,5 +13,6 @@ ADDITIONS: dict[str, Addition] = {
     "hours": hours.ADDITION,
     "jumps": jumps.ADDITION,
     "local_waits": local_waits.ADDITION,
+    "values": values.ADDITION,
     "waits": waits.ADDITION,
 }

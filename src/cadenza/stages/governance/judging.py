@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from cadenza.definitions.expression import InJourney, walk
+from cadenza.definitions.expression import Expr, InJourney, walk
 from cadenza.definitions.kinds import Policy
 from cadenza.sql import jurisdictions
 from cadenza.sql.columns import consent_column
@@ -43,8 +43,9 @@ def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: l
         [program.cached("governance.live", lambda: _SCRIPT.step("w_live_after", journeys=journeys))] if journeys else []
     )
     after = columns if journeys else ()
-    key = ("governance.gate", templates, events, after)
-    steps.append(program.cached(key, lambda: _gate(program, templates, events, after)))
+    valued = frozenset(jid for jid, _ in sends if program.versions[jid].journey.value is not None)
+    key = ("governance.gate", templates, events, after, valued)
+    steps.append(program.cached(key, lambda: _gate(program, templates, events, after, valued)))
     if kills:
         steps.append(_killed(kills))
     return [*steps, *program.cached("governance.counted", lambda: _counted(program))]
@@ -80,7 +81,22 @@ def _templates(program: Program, sends: Sends) -> list[str]:
     return sorted({program.versions[j].graph.stops[s].template for j, s in sends})
 
 
-def _gate(program: Program, templates: frozenset[str], events: frozenset[str], journeys: tuple[str, ...]) -> Step:
+def values(program: Program, sends: Sends) -> list[Expr]:
+    """What the messages of these sends are worth."""
+    journeys = (program.versions[jid].journey for jid in sorted({jid for jid, _ in sends}))
+    return [journey.value for journey in journeys if journey.value is not None]
+
+
+def _worth(program: Program, valued: frozenset[int], events: frozenset[str]) -> exp.Expr:
+    """A candidate's value; NULL where its journey declares none."""
+    compiler = Compiler(program.schema, Needs(), events)
+    arms = [(number(jid), compiler.condition(tree)) for jid in sorted(valued)
+            if (tree := program.versions[jid].journey.value) is not None]  # fmt: skip
+    return exp.cast(case_on(column("jid", "d"), arms, exp.Null()), "double", dialect="duckdb")
+
+
+def _gate(program: Program, templates: frozenset[str], events: frozenset[str], journeys: tuple[str, ...],
+          valued: frozenset[int]) -> Step:  # fmt: skip
     project, policy = program.project, program.project.policy
     used = [program.templates[name] for name in sorted(templates)]
     channels = sorted({t.channel for t in used})
@@ -102,6 +118,7 @@ def _gate(program: Program, templates: frozenset[str], events: frozenset[str], j
     return _SCRIPT.step(
         "w_gate", arm=arm, address=address, suppressed=suppressed, consented=consented,
         policy=_suppress_rule(program, events), zone=_zone(program), row=_row(journeys), jurisdiction=jurisdictions.of_person(program.project.policy),
+        value=_worth(program, valued, events),
         holdout=text(policy.holdout.name if policy.holdout else None),
     )  # fmt: skip
 
