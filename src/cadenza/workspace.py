@@ -50,6 +50,7 @@ from cadenza.runtime.controls import Commanded, Controls, JourneyState, Killed
 from cadenza.runtime.deliver import Deliverer
 from cadenza.runtime.deploy import prepare
 from cadenza.runtime.doctor import Doctor, Finding, Severity
+from cadenza.runtime.entry_calls import EntryCalls, EntryRequested
 from cadenza.runtime.explain import Explanation, explain
 from cadenza.runtime.export import Exported, export
 from cadenza.runtime.imports import ImportProgress, ImportReport
@@ -81,7 +82,7 @@ from cadenza.store.parquet import ParquetFiles
 __all__ = [
     "Act", "Alert", "AuditReport", "Backtest", "CaseResult", "Collector", "Commanded", "Comparison", "ContractFormat",
     "ContractPlan", "ContractSummary", "ContractText", "ContractView", "Counted", "Covered", "Deliverer", "Deployed",
-    "Doctor", "Explanation", "Exported", "Finding", "Fixed", "Forecast", "ImportProgress", "ImportReport",
+    "Doctor", "EntryRequested", "Explanation", "Exported", "Finding", "Fixed", "Forecast", "ImportProgress", "ImportReport",
     "JourneyFigures", "JourneyPlan", "JourneyState", "JourneyVolume", "Killed", "LintReport", "Loaded", "LocalServer",
     "Mailbox", "Member", "Operate", "OutboxRow", "OutboxState", "Outcome", "Plan", "Progress", "Project",
     "Quarantine", "QuarantineState", "Quarantined", "Readmitted", "ReasonCount", "RebuildReport", "Replayed",
@@ -294,6 +295,11 @@ class Workspace:
     def testing(self) -> JourneyTests:
         """The project's journey tests, run beside everything else: on stores of their own, in memory."""
         return JourneyTests(self.validate, self._scratch, self.clock)
+
+    @property
+    def entries(self) -> EntryCalls:
+        """Calls that ask for somebody's entry into a journey."""
+        return EntryCalls(self._last_known, self._log, self.clock)
 
     @property
     def contracts(self) -> ContractBook:

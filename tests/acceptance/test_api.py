@@ -49,6 +49,7 @@ GOOD = {
     "/api/contracts/export": "/api/contracts/export?format=odcs",
     "/api/contracts/draft": "/api/contracts/draft?only=new&records=1000",
     "/api/quarantine/{id}/fix": "/api/quarantine/1/fix",
+    "/api/journeys/{journey}/enter": "/api/journeys/called/enter",
 }
 BODIES: dict[str, Any] = {
     "/api/controls/kill": {"queued": "hold", "journey": "welcome"},
@@ -63,7 +64,15 @@ BODIES: dict[str, Any] = {
     "/api/quarantine/{id}/fix": {"set": {"properties.revenue": "more"}},
     "/api/quarantine/replay": {"all": True},
     "/api/quarantine/drop": {"ids": [], "because": "nothing to drop"},
+    "/api/journeys/{journey}/enter": {"userId": "u1", "messageId": "call-1"},
 }
+CALLED = """journey: called
+owner: me
+outcome: { metric: revenue_28d }
+entry: { on: { api: true }, again: after_exit }
+exit: { goal: 'false', disqualified: 'false', superseded: true, time_limit: 9 days }
+steps: [ { wait: { days: 1, at: '09:00' } } ]
+"""
 
 
 CALL = """
@@ -83,6 +92,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     folder = tmp_path_factory.mktemp("api") / "shop"
     Workspace.create(folder)
     (folder / "journeys" / "call.yaml").write_text(CALL)
+    (folder / "journeys" / "called.yaml").write_text(CALLED)
     with Workspace.open(folder) as opened:
         opened.apply()
         opened.run()

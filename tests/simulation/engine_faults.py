@@ -167,6 +167,11 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "transactional_is_held": (Slip("stages/tasks.sql", "WHERE s.message_class = 'marketing'", "WHERE TRUE"),),
     "held_until_the_deadline": (Slip("stages/tasks.sql", "WHERE s.wake_at > s.now", "WHERE FALSE"),),
     "shows_events_of_later": (Slip("stages/tasks.sql", "(e.recorded_at < m.now OR e.offset_ = m.offset_)", "TRUE"),),
+    "late_event_triggers": (Slip("stages/journeys/entering.py:_late", "if entry.late_s is None or not events:", "if True:"),),
+    "goal_reached_enters_again": (Slip("stages/journeys/entering.py:asks_for_goals", "return any(", "return False and any("),),
+    "replaced_goes_on": (Slip("stages/journeys/walking.sql", "AND y.key = s.key AND NOT s.overdue", "AND FALSE"),),
+    "change_from_any_value": (Slip("stages/journeys/entering.py:_fires", "if on.trait is not None and", "if False and"),),
+    "past_date_enters": (Slip("stages/journeys/entering.py:_fires", "if on.date is not None and", "if False and"),),
 }  # fmt: skip
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
 
@@ -199,6 +204,8 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "value_is_not_asked": (2006, "values"), "unknown_value_goes_first": (2006, "values"),
     "window_on_any_day": (2000, "hours"), "unknown_jurisdiction_lets_through": (2002, "hours"), "silence_is_consent": (2017, "hours"),
     "calendar_of_utc": (2002, "caps"), "week_from_sunday": (2002, "caps"), "each_journey_counts_all": (2005, "caps"), "topic_is_the_purpose": (2025, "caps"),
+    "late_event_triggers": (4031, "entries"), "goal_reached_enters_again": (4108, "entries"), "replaced_goes_on": (4063, "entries"),
+    "change_from_any_value": (4059, "entries"), "past_date_enters": (4000, "entries"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
 the world has, if any."""

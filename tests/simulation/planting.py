@@ -123,7 +123,7 @@ def worlds_that_show(name: str) -> Iterator[tuple[int, World]]:
 def _faulty_model(folder: Path, package: str, module: str, right: str, wrong: str) -> ModuleType:
     (folder / package).mkdir()
     layers = ("handing", "controlled", "passages", "contact", "model")
-    for name in ("evaluate", "local_time", "person", "state", "verdicts", *layers):
+    for name in ("clocks", "evaluate", "local_time", "person", "state", "verdicts", *layers):
         text = (SOURCE / f"{name}.py").read_text()
         if name == module:
             assert text.count(right) == 1, f"{name}.py has {text.count(right)} times: {right}"

@@ -149,6 +149,15 @@ FAULTS: tuple[Fault, ...] = (
           wrong="every journey's messages fill the cap", shows_in=("decisions", "messages")),
     Fault(name="topic_is_the_purpose", rule="11 caps: the topic that the template declares", room="stages/governance", wrong="always its purpose",
           shows_in=("decisions", "messages")),
+    Fault(name="late_event_triggers", rule="10.2 late", room="stages/journeys/entering", wrong="lateness is not looked at",
+          shows_in=("enrollments", "nonqualified", "refusals")),
+    Fault(name="goal_reached_enters_again", rule="10.2 unless_goal", room="stages/journeys/entering", wrong="a goal reached before this item is not looked at",
+          shows_in=("enrollments", "refusals")),
+    Fault(name="replaced_goes_on", rule="10.3 replace", room="stages/journeys/walking", wrong="the running one is not ended", shows_in=("ends", "enrollments")),
+    Fault(name="change_from_any_value", rule="Triggers: trait with from and to", room="stages/journeys/entering", wrong="from is not looked at",
+          shows_in=("enrollments", "refusals")),
+    Fault(name="past_date_enters", rule="Triggers: date, past: skip", room="stages/journeys/entering", wrong="those whose date has come already enter",
+          shows_in=("enrollments", "refusals")),
 )  # fmt: skip
 SEEDS = range(200, 240)
 """Worlds in which every fault should show at least once; the worlds of the agreement test are others."""

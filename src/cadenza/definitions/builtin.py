@@ -33,6 +33,8 @@ BUILTIN_CONTRACTS: tuple[Contract, ...] = (
     _of_message("Email Link Clicked", "A link of the message was followed.", url="string?"),
     _of_message("Email Marked as Spam", "A complaint; suppresses the channel."),
     _of_message("Email Opened", "The message was opened, as far as that can be known."),
+    _contract("Entry Requested", "The API asks that the person enters a journey; a contract of this name adds properties.",
+              journey="string"),
     _of_message("Message Ambiguous", "A crash in the call: the provider may or may not have taken the message."),
     _of_message("Message Failed", "The provider refused the message for good."),
     _of_message("Message Sent", "The provider accepted the message."),

@@ -18,6 +18,7 @@ from cadenza.definitions.check_webhook import check_webhook
 from cadenza.definitions.expression import Expr, InSegment, Trait, parse, walk
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.flags import sent_templates
+from cadenza.definitions.implied import effective
 from cadenza.definitions.lint import lint
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.mapping import has_aggregate, parse_mapping
@@ -389,8 +390,8 @@ def _variable_problems(
 def _entry_problems(
     project: Project, journey: kinds.Journey, rest: tuple[str, ...], shown: str
 ) -> Iterator[tuple[str, str | None]]:
-    event = journey.entry.on.event
-    if not event and not journey.entry.on.segment:
+    event = effective(journey).entry.on.event
+    if not event and journey.entry.on == kinds.Trigger():
         return
     if not event:
         yield (f"'{shown}': the journey '{journey.name}', which sends this, is not triggered by an event.",

@@ -6,6 +6,7 @@ import msgspec
 
 from cadenza.definitions import kinds
 from cadenza.definitions.check_enter import check_enters
+from cadenza.definitions.check_entry import check_entry
 from cadenza.definitions.check_hand_off import check_hand_off
 from cadenza.definitions.check_jump import check_jumps
 from cadenza.definitions.check_wait import check_local_wait
@@ -65,7 +66,7 @@ class _Check:
 
     def all(self) -> None:
         """Check everything about the journey."""
-        self._entry()
+        check_entry(self.project, self.scope, self.findings, self.journey)
         with_event = msgspec.structs.replace(self.scope, event_allowed=True)
         for path in ("goal", "disqualified"):
             tree = getattr(self.journey.exit, path)
@@ -99,31 +100,6 @@ class _Check:
             what = error.what if isinstance(error, JourneyTooLarge) else "The steps are nested too deeply."
             remedy = "Use fewer flags and branches, or split the journey in two."
             self.problem(what[:1].upper() + what[1:], "steps", remedy)
-
-    def _entry(self) -> None:
-        entry, name = self.journey.entry, self.journey.name
-        trigger = entry.on
-        if (trigger.event is None) == (trigger.segment is None):
-            self.problem("The trigger must be either an 'event' or a 'segment'.", "entry.on",
-                         "Write for example 'on: { event: Order Completed }'.")  # fmt: skip
-        if trigger.event:
-            self.findings.event(self.scope, trigger.event, "journeys", name, "entry.on.event")
-            if self.findings.said("journeys", name, "entry.on.change") and not trigger.segment:
-                self.problem("'change' is for segments; this trigger is an event.", "entry.on.change")
-        if trigger.segment and not self.scope.partial:
-            segments = self.scope.segments
-            self.findings.reference("segment", trigger.segment, segments, "journeys", name, "entry.on.segment")
-        of_event = msgspec.structs.replace(self.scope, trigger=trigger.event)
-        for tree, path, meaning in ((trigger.where, "entry.on.where", "where"), (entry.key, "entry.key", "key")):
-            if tree is not None and trigger.event is None:
-                self.problem(f"'{meaning}' reads the triggering event, but there is none.", path)
-            elif tree is not None and meaning == "where":
-                self.findings.condition(of_event, tree, "journeys", name, path)
-            elif tree is not None:
-                self.findings.expression(of_event, tree, "journeys", name, path)
-        for tree, path in ((entry.when, "entry.when"), (entry.unless, "entry.unless")):
-            if tree is not None:
-                self.findings.condition(self.scope, tree, "journeys", name, path)
 
     # --- steps ---------------------------------------------------------------------------------
 

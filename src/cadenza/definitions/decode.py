@@ -249,7 +249,7 @@ class Decoder:
             after = shapes.Field(key="after", shape=shapes.Duration(), doc="", attribute="again_after_s",
                                   required=True, example="60 days")  # fmt: skip
             return {"again": "after", **self.fields(shapes.Fields(None, (after,)), tree, path)}
-        again = self._choice(("once", "after_exit"), tree, label)
+        again = self._choice(shapes.AGAIN, tree, label)
         return {"again": again} if again else {}
 
     def _json_map(self, tree: Tree, path: str, label: str, wanted: str) -> dict[str, Any]:

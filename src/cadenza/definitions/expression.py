@@ -150,9 +150,20 @@ class OlderThan(Node, frozen=True, tag="older_than"):
     seconds: int
 
 
+class DateReached(Node, frozen=True, tag="date_reached"):
+    """Whether the instant that the date ``arg`` means in a zone has come; NULL when that is not known. Not written: see
+    ``implied.py``. ``right`` is the zone, ``fallback`` the one for those without; ``at`` the local time."""
+
+    arg: "Expr"
+    right: "Expr"
+    minus_s: int
+    at: str | None
+    fallback: str | None
+
+
 Expr = Union[
     Lit, Trait, Prop, Flag, Not, IsNull, Binary, InList, Like, Coalesce,
-    Agg, EventIs, InSegment, InJourney, Consented, OlderThan,
+    Agg, EventIs, InSegment, InJourney, Consented, OlderThan, DateReached,
 ]  # fmt: skip
 
 TRUE = Lit("true", "boolean")
@@ -164,7 +175,7 @@ def children(node: Expr) -> tuple[Expr, ...]:
     match node:
         case Not(arg) | IsNull(arg) | OlderThan(arg, _) | Like(arg, _):
             return (arg,)
-        case Binary(_, left, right):
+        case Binary(_, left, right) | DateReached(left, right):
             return (left, right)
         case InList(arg, items):
             return (arg, *items)

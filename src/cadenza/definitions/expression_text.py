@@ -12,6 +12,7 @@ from cadenza.definitions.expression import (
     Binary,
     Coalesce,
     Consented,
+    DateReached,
     EventIs,
     Expr,
     Flag,
@@ -122,6 +123,9 @@ def _call(tree: Expr) -> str:
             return f"in_journey({_quoted(name)})"
         case Consented(purpose, channel):
             return f"consented({_quoted(purpose)}, {_quoted(channel)})"
+        case DateReached(arg, _, minus, at):
+            before = [f"'{duration_text(abs(minus))} {'before' if minus > 0 else 'after'}'"] if minus else []
+            return f"date_reached({', '.join([write(arg), *before, *([_quoted(at)] if at else [])])})"
         case OlderThan(arg, seconds):
             return f"older_than({write(arg)}, '{duration_text(seconds)}')"
     raise AssertionError(f"no text for {tree!r}")

@@ -20,6 +20,9 @@ from cadenza.definitions.kinds_alerts import (
     Alerts as Alerts,
 )
 from cadenza.definitions.kinds_journey import (
+    Absence as Absence,
+)
+from cadenza.definitions.kinds_journey import (
     Arm as Arm,
 )
 from cadenza.definitions.kinds_journey import (

@@ -13,28 +13,55 @@ from cadenza.definitions.kinds_policy import Holdout
 from cadenza.definitions.kinds_wait import LocalWait
 
 
+class Absence(Definition, frozen=True, kw_only=True):
+    """No ``event`` for ``for_s`` seconds since the last one, or since the last event called ``after``."""
+
+    event: str
+    for_s: int
+    after: str | None = None
+
+
 class Trigger(Definition, frozen=True, kw_only=True):
-    """What makes a person a candidate: a track event (``where`` TRUE), or a change of a segment."""
+    """What makes a person a candidate. One of: a track event (``where`` TRUE); a change of a segment; a condition that
+    ``becomes`` TRUE; the absence of an event; a change of a trait ``from_`` and/or ``to`` a value; a date in a trait, less
+    ``before_s`` or plus ``after_s``, at a local time; a call of the API."""
 
     event: str | None = None
     where: Expr | None = None
     segment: str | None = None
     change: Literal["entered", "left"] = "entered"
+    becomes: Expr | None = None
+    absence: Absence | None = None
+    trait: str | None = None
+    from_: str | int | float | bool | None = msgspec.field(default=None, name="from")
+    to: str | int | float | bool | None = None
+    date: str | None = None
+    before_s: int = 0
+    after_s: int = 0
+    at: str | None = None
+    past: Literal["skip", "enter"] = "skip"
+    """``date``: whether those enter whose date was reached already when it became known."""
+    zone: str | None = None
+    """``date``: an IANA zone; None is the person's."""
+    api: bool = False
 
 
 class Entry(Definition, frozen=True, kw_only=True):
     """Trigger, qualification (``when``), suppression (``unless``), re-entry (``again``), entry key.
 
-    ``again``: ``once``; ``after_exit``; or ``after`` with ``again_after_s`` since the last entry.
+    ``again``: ``once``; ``after_exit``; ``after`` with ``again_after_s`` since the last entry; ``unless_goal``: after exit,
+    until the goal was reached once; ``replace``: at any time, which ends the one that runs.
     ``key``: an expression over the triggering event's properties; None is the person.
+    ``late_s``: an event that occurred so long before it was recorded triggers nothing; None: every event does.
     """
 
     on: Trigger
     when: Expr | None = None
     unless: Expr | None = None
-    again: Literal["once", "after_exit", "after"] = "once"
+    again: Literal["once", "after_exit", "after", "unless_goal", "replace"] = "once"
     again_after_s: int = 0
     key: Expr | None = None
+    late_s: int | None = None
 
 
 class Exit(Definition, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 
 from cadenza.definitions.expression import Agg, EventIs, Expr, InJourney, InSegment, Prop, Trait, children
 from cadenza.definitions.flags import nested_steps, sent_templates
+from cadenza.definitions.implied import REQUESTED, effective
 from cadenza.definitions.kinds import Branch, Enter, Journey, Step, Update, WaitFor
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.project import Project
@@ -106,11 +107,17 @@ def _of_expression(tree: Expr, reader: Node, where: str, event: str | None = Non
 
 def _of_journey(journey: Journey) -> Iterator[tuple[Node, Node, str]]:
     reader, entry, ends = ("journey", journey.name), journey.entry, journey.exit
-    event = entry.on.event
+    event = REQUESTED if entry.on.api else entry.on.event
+    for trait, place in ((entry.on.trait, "entry.on.trait"), (entry.on.date, "entry.on.date")):
+        if trait is not None:
+            yield from _of_expression(Trait(trait), reader, place, None)
+    for missed in (entry.on.absence.event, entry.on.absence.after) if entry.on.absence else ():
+        if missed is not None:
+            yield from _of_expression(Agg("last_at", missed), reader, "entry.on.absence", None)
     if entry.on.segment is not None:
         yield ("segment", entry.on.segment), reader, "entry.on"
     said: tuple[tuple[str, Any], ...] = (
-        ("entry.on.where", entry.on.where), ("entry.when", entry.when), ("entry.unless", entry.unless),
+        ("entry.on.where", entry.on.where), ("entry.on.becomes", entry.on.becomes), ("entry.when", entry.when), ("entry.unless", entry.unless),
         ("entry.key", entry.key), ("exit.goal", ends.goal), ("exit.disqualified", ends.disqualified),
     )  # fmt: skip
     for where, tree in said:
@@ -168,8 +175,8 @@ def _of_templates(project: Project) -> Iterator[tuple[Node, Node, str]]:
     for journey in project.journeys:
         for template in sent_templates(journey.steps):
             yield ("journey", journey.name), ("template", template), "sent by it"
-            if journey.entry.on.event is not None:
-                triggers[template].add(journey.entry.on.event)
+            if (event := effective(journey).entry.on.event) is not None:
+                triggers[template].add(event)
     for template in project.templates:
         for where, text in (("subject", template.subject), ("body", template.body)):
             for root, *rest in sorted(_variables(text)):

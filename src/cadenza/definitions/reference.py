@@ -149,7 +149,7 @@ def _type(shape: Any) -> str:
         case shapes.Named() | shapes.Fields():
             return "map"
         case shapes.Again():
-            return "`once`, `after_exit` or `{ after: ... }`"
+            return ", ".join(f"`{word}`" for word in shapes.AGAIN) + " or `{ after: ... }`"
         case shapes.Awaited():
             return "list of expressions or `{ when, steps }`"
         case shapes.Body():

@@ -98,7 +98,7 @@ def _of(shape: Any) -> Schema:
             return {"type": "object"}
         case shapes.Again():
             after = shapes.Field(key="after", shape=shapes.Duration(), doc="", required=True)
-            return {"anyOf": [{"enum": ["once", "after_exit"]}, _object((after,))]}
+            return {"anyOf": [{"enum": list(shapes.AGAIN)}, _object((after,))]}
         case shapes.Awaited():
             condition = _of(shapes.Expression())
             item = {"anyOf": [condition, _object(surface_journey.ARM.fields)]}

@@ -13,6 +13,7 @@ COLUMN = "^[a-z][a-z0-9_]{0,62}$"
 LOCAL_TIME = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 CLOSING_TIME = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 CALENDAR_DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
+AGAIN = ("once", "after_exit", "unless_goal", "replace")
 DURATION = "^\\s*0{0,3}[1-9][0-9]{0,8}\\s*(second|minute|hour|day|week)s?\\s*$"
 SHARE = "^\\s*[0-9]{1,3}(\\.[0-9]{1,2})?\\s*%\\s*$"
 LONGEST_TEXT = 4_000
@@ -102,7 +103,7 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Again(msgspec.Struct, frozen=True):
-    """``once``, ``after_exit``, or ``{after: 60 days}``."""
+    """One of the words ``AGAIN``, or ``{after: 60 days}``."""
 
 
 class Awaited(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cadenza.definitions import kinds_journey as kinds
 from cadenza.definitions.shapes import (
+    LOCAL_TIME,
     NAME,
     Again,
     Awaited,
@@ -12,6 +13,7 @@ from cadenza.definitions.shapes import (
     Expression,
     Fields,
     ListOf,
+    Literal_,
     Named,
     Share,
     Steps,
@@ -25,11 +27,33 @@ from cadenza.definitions.surface_policy import HOLDOUT
 from cadenza.definitions.surface_wait import LOCAL_WAIT as LOCAL_WAIT
 from cadenza.definitions.surface_wait import LOCAL_WAIT_DOC as LOCAL_WAIT_DOC
 
+_ABSENCE = Fields(kinds.Absence, (
+    field("event", Text(), "The event that does not come.", required=True, example="Order Completed"),
+    field("for", Duration(), "For so long since the last one; or since the last event `after`.", attribute="for_s",
+       required=True, example="14 days"),
+    field("after", Text(), "The event that it is missed after.", example="Cart Created"),
+))  # fmt: skip
+
 TRIGGER = Fields(kinds.Trigger, (
     field("event", Text(), "A track event.", example="Order Completed"),
     field("where", Expression(properties=True), "Only events for which this is true.", example="revenue > 100"),
     field("segment", Text(), "A segment whose membership changes.", example="lapsing"),
     field("change", Choice(("entered", "left")), "Which change of the segment.", example="entered"),
+    field("becomes", Expression(), "A condition that becomes true, also because time passed.", example="score > 80"),
+    field("absence", _ABSENCE, "An event that does not come.", example="{ event: Order Completed, for: 14 days }"),
+    field("trait", Text(), "A trait that changes: `from` a value, `to` a value, or both.", example="plan"),
+    field("from", Literal_(), "With `trait`: the value it had.", attribute="from_", example="trial"),
+    field("to", Literal_(), "With `trait`: the value it has now.", example="gold"),
+    field("date", Text(), "A trait that holds a date (a timestamp): when the date comes.", example="contract_end"),
+    field("before", Duration(), "With `date`: so long before it. With `at`, whole calendar days.", attribute="before_s",
+       example="30 days"),
+    field("after", Duration(), "With `date`: so long after it.", attribute="after_s", example="7 days"),
+    field("at", Text(LOCAL_TIME, "a local time as '09:00'"), "With `date`: the local time of that day.",
+       example="'09:00'"),
+    field("past", Choice(("skip", "enter")), "With `date`: what of those whose date has come when it becomes known.",
+       example="skip"),
+    field("zone", Text(), "With `date`: an IANA zone in place of the person's.", example="Europe/Berlin"),
+    field("api", Truth(), "A call of the API: `POST /api/journeys/NAME/enter`, `cadenza enter`.", example="true"),
 ))  # fmt: skip
 
 _ENTRY = Fields(kinds.Entry, (
@@ -38,9 +62,12 @@ _ENTRY = Fields(kinds.Entry, (
     field("when", Expression(), "Only candidates for whom this is true qualify.", example="orders >= 2"),
     field("unless", Expression(), "Candidates for whom this is true or unknown are refused.",
        example="in_segment('open_complaint')"),
-    field("again", Again(), "Re-entry: `once`, `after_exit`, or `{ after: 60 days }` since the last entry.",
+    field("again", Again(), "Re-entry: `once`, `after_exit`, `{ after: 60 days }` since the last entry, `unless_goal` (after "
+       "exit, until the goal was reached once), or `replace` (at any time; the one that runs ends, `replaced`).",
        attribute="*", example="{ after: 60 days }"),
     field("key", Expression(properties=True), "One passage per value, from the triggering event.", example="order_id"),
+    field("late", Duration(), "An event that occurred longer than this before it was recorded triggers nothing; it is "
+       "counted.", attribute="late_s", example="2 days"),
 ))  # fmt: skip
 
 _EXIT = Fields(kinds.Exit, (

@@ -145,7 +145,7 @@ def expressions_of(project: Project) -> Iterator[Expr]:
 
 def _of_journey(journey: Journey) -> Iterator[Expr]:
     entry, ends = journey.entry, journey.exit
-    found = (entry.on.where, entry.when, entry.unless, entry.key, ends.goal, ends.disqualified)
+    found = (entry.on.where, entry.on.becomes, entry.when, entry.unless, entry.key, ends.goal, ends.disqualified)
     yield from (tree for tree in found if tree is not None)
     yield from _of_steps(journey.steps)
 

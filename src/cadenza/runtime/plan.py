@@ -15,6 +15,7 @@ import msgspec
 from cadenza.clock import to_micros
 from cadenza.definitions.difference import Change, difference
 from cadenza.definitions.graph import flatten
+from cadenza.definitions.implied import is_implied
 from cadenza.definitions.project import Project, encode
 from cadenza.ids import fingerprint
 from cadenza.ports.engine import Engine
@@ -135,7 +136,8 @@ def _compiled(program: Program) -> Iterator[CompiledSql]:
     for name, tree in program.schema.values.items():
         yield CompiledSql(kind="trait", name=name, sql=compiler.stored_value(tree).sql(dialect="duckdb", pretty=True))
     for name, tree in program.segments.items():
-        yield CompiledSql(kind="segment", name=name, sql=compiler.condition(tree).sql(dialect="duckdb", pretty=True))
+        kind = "journey" if is_implied(name) else "segment"
+        yield CompiledSql(kind=kind, name=name, sql=compiler.condition(tree).sql(dialect="duckdb", pretty=True))
     for version in program.current():
         entry, ends = version.journey.entry, version.journey.exit
         for part, condition in (("when", entry.when), ("unless", entry.unless), ("goal", ends.goal),
@@ -158,7 +160,7 @@ def _segments(engine: Engine, deployed: Project, program: Program) -> Iterator[S
         engine.execute(f"SET VARIABLE horizon = TIMESTAMP '{horizon}'")
         shape = everyone_row(program)
         run(engine, [identity.everyone(), journeys.passages(), *profiles.row(program, shape, events.typed)])
-        for name in program.schema.segments:
+        for name in (n for n in program.schema.segments if not is_implied(n)):
             members, after, entering, leaving = engine.query(
                 f'SELECT count(*) FILTER ("s_{name}"), count(*) FILTER ("n_{name}"), '
                 f'count(*) FILTER ("n_{name}" AND NOT "s_{name}"), count(*) FILTER ("s_{name}" AND NOT "n_{name}") '

@@ -273,14 +273,15 @@ class Wave:
         if asked := journeys.asked(self._program, reach.due):
             run(engine, [journeys.asking(self._program, asked, reach.names)])
         unqualified, others = engine.query(
-            "SELECT count(*) FILTER (WHERE NOT coalesce(qualifies, FALSE)), "
-            "count(*) FILTER (WHERE qualifies OR (keyed AND key IS NULL)) FROM w_cand WHERE fires"
+            "SELECT count(*) FILTER (WHERE late OR NOT coalesce(qualifies, FALSE)), "
+            "count(*) FILTER (WHERE NOT late AND (qualifies OR (keyed AND key IS NULL))) FROM w_cand WHERE fires"
         )[0]
         if unqualified:
             run(engine, [journeys.count_unqualified()])
         if not others:
             return frozenset()
-        run(engine, journeys.judge(self._controls.refusing(self._program, reach.candidates)))
+        goals = journeys.asks_for_goals(self._program, reach.candidates)
+        run(engine, journeys.judge(self._controls.refusing(self._program, reach.candidates), goals))
         rows = engine.query("SELECT DISTINCT verdict, jid FROM w_entry")
         held = any(self._program.versions[jid].journey.holdout for _, jid in rows)
         run(engine, journeys.record_entries(frozenset(verdict for verdict, _ in rows), held))

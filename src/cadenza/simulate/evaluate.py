@@ -22,6 +22,7 @@ from cadenza.definitions.expression import (
     Binary,
     Coalesce,
     Consented,
+    DateReached,
     EventIs,
     Expr,
     Flag,
@@ -37,6 +38,7 @@ from cadenza.definitions.expression import (
     Trait,
     walk,
 )  # fmt: skip
+from cadenza.simulate.clocks import ZONES, meant_by
 
 Value = Union[str, int, Decimal, bool, datetime, None]
 
@@ -185,6 +187,9 @@ def evaluate(node: Expr, view: View, event: Event | None = None) -> Value:
         case OlderThan(arg, seconds):
             instant = evaluate(arg, view, event)
             return None if instant is None else instant + timedelta(seconds=seconds) <= view.now  # type: ignore[operator]
+        case DateReached():
+            target = _reached_at(node, view)
+            return None if target is None else target <= view.now
     return _operate(node, view, event)
 
 
@@ -239,6 +244,12 @@ def _counted(node: Agg, view: View) -> list[Event]:
     ]  # fmt: skip
 
 
+def _reached_at(node: DateReached, view: View) -> datetime | None:
+    value, zone = evaluate(node.arg, view), text_of(evaluate(node.right, view))
+    assert value is None or isinstance(value, datetime)
+    return meant_by(value, zone if zone in ZONES else node.fallback, node.minus_s, node.at)
+
+
 def _aggregate(node: Agg, view: View) -> Value:
     events = _counted(node, view)
     if node.fn == "count":
@@ -262,5 +273,9 @@ def changes_at(node: Expr, view: View, value_of: Callable[[str], Expr | None]) -
             instant = evaluate(part.arg, view)
             if isinstance(instant, datetime) and instant + timedelta(seconds=part.seconds) > view.now:
                 yield instant + timedelta(seconds=part.seconds)
+        elif isinstance(part, DateReached):
+            target = _reached_at(part, view)
+            if target is not None and target > view.now:
+                yield target
         elif isinstance(part, Trait) and (inner := value_of(part.name)) is not None:
             yield from changes_at(inner, view, value_of)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo, available_timezones
+from datetime import datetime, time, timedelta
 
 from cadenza.definitions.kinds_policy import Policy
 from cadenza.definitions.kinds_wait import WEEKDAYS, Calendar, LocalWait
+from cadenza.simulate.clocks import ZONES, comes_to, meant_by, offset
 from cadenza.simulate.evaluate import View, text_of
-
-FOREVER = datetime(9999, 1, 1)
-ZONES = frozenset(available_timezones())
 
 
 def zone_of(policy: Policy, view: View) -> str | None:
@@ -20,38 +16,6 @@ def zone_of(policy: Policy, view: View) -> str | None:
     if zone not in ZONES:
         zone = policy.missing_time_zone
     return None if zone == "drop" else zone
-
-
-def offset(zone: str, instant: datetime) -> timedelta:
-    """The UTC offset of a zone at an instant."""
-    found = instant.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).utcoffset()
-    assert found is not None
-    return found
-
-
-def spans(zone: str, now: datetime, hours: int) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    """The stretches of constant offset from ``now`` on: (first instant, first instant after it, offset)."""
-    begin, held = now, offset(zone, now)
-    for n in range(1, hours + 1):
-        low, high = now + timedelta(hours=n - 1), now + timedelta(hours=n)
-        if offset(zone, high) == held:
-            continue
-        while high - low > timedelta(microseconds=1):
-            middle = low + (high - low) // 2
-            low, high = (middle, high) if offset(zone, middle) == held else (low, middle)
-        yield begin, high, held
-        begin, held = high, offset(zone, high)
-    yield begin, FOREVER, held
-
-
-def comes_to(zone: str, target: datetime, after: datetime | None = None) -> datetime:
-    """The first instant (from ``after`` on) at which the clock of the zone shows ``target`` or later."""
-    start = target - timedelta(hours=26)
-    for begin, stop, held in spans(zone, max(start, after) if after else start, hours=96):
-        instant = max(begin, target - held)
-        if instant < stop:
-            return instant
-    raise AssertionError(f"{zone} never shows {target}")
 
 
 def by_clock(wait: LocalWait, zone: str, now: datetime) -> datetime:
@@ -69,20 +33,7 @@ def by_clock(wait: LocalWait, zone: str, now: datetime) -> datetime:
 
 def by_date(wait: LocalWait, zone: str | None, value: datetime | None) -> datetime | None:
     """The instant a wait for a date means; None when that is not known."""
-    if value is None:
-        return None
-    midnight = datetime.combine(value.date(), time())
-    plain = value == midnight
-    if wait.at is None and not plain:
-        return value - timedelta(seconds=wait.minus_s)
-    if zone is None:
-        return None
-    if wait.at is None:
-        return comes_to(zone, midnight) - timedelta(seconds=wait.minus_s)
-    day = value.date() if plain else (value + offset(zone, value)).date()
-    return comes_to(
-        zone, datetime.combine(day - timedelta(days=wait.minus_s // 86400), time.fromisoformat(wait.at))
-    ) - timedelta(seconds=wait.minus_s % 86400)
+    return meant_by(value, zone, wait.minus_s, wait.at)
 
 
 def by_business(calendar: Calendar, zone: str, now: datetime, seconds: int) -> datetime:

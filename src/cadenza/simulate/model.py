@@ -59,7 +59,7 @@ class Model(Contact):
         elif record.kind == "command":
             self._obey(body, now)
         elif record.kind == "deploy":
-            if msgspec.convert(msgspec.json.decode(record.body)["project"], Project) != self.project:
+            if msgspec.convert(msgspec.json.decode(record.body)["project"], Project) != self.given:
                 raise ModelError("The reference model runs one project only.", where=f"record {record.offset}")
         elif record.kind in ("call", "outcome", "task"):
             known, before = record.kind != "call", (len(self.owner), self.merges)

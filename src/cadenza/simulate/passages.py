@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from cadenza.clock import EPOCH, to_micros
+from cadenza.definitions.implied import former_of
 from cadenza.definitions.kinds import (
     Branch,
     Enter,
@@ -51,7 +52,12 @@ class Passages(Controlled):
         for journey in self.order:  # 10.2
             on = journey.entry.on
             named = view.item is not None and on.event is not None and view.item.name == on.event
-            if (on.segment, on.change) in changes or (named and holds(on.where, view, view.item)):
+            fires = (on.segment, on.change) in changes or (named and holds(on.where, view, view.item))
+            if on.date and on.past == "skip" and view.item is not None:
+                fires = False
+            if on.from_ is not None and on.to is not None and (former_of(journey.name), "left") not in changes:
+                fires = False
+            if fires:
                 entrants += self._candidate(person, journey, view, overdue)
             for e in asking:
                 step = self._step(e)
@@ -59,6 +65,9 @@ class Passages(Controlled):
                     entrants += self._candidate(person, journey, view, overdue, e)
         for entrant in entrants:  # 10.3
             for e in person.live():
+                if entrant.journey.entry.again == "replace" and _same(e, entrant) and e.eid not in overdue:
+                    self._end(e, "replaced", now, person)
+                    continue
                 lower = e.journey.priority < entrant.journey.priority
                 if lower and _rivals(e, entrant.journey) and e.journey.exit.superseded:
                     self._end(e, "superseded", now, person)
@@ -73,6 +82,10 @@ class Passages(Controlled):
     ) -> list[Enrollment]:
         """The new enrollment, or none with its reason on record. ``asks``: the passage that enters the journey."""
         entry, now = journey.entry, view.now
+        late = None if asks is not None else entry.late_s
+        if late is not None and view.item is not None and view.item.occurred_at + timedelta(seconds=late) < now:
+            self._unqualified(journey, now, "late")
+            return []
         key = "" if entry.key is None else text_of(evaluate(entry.key, view, view.item))
         if asks is not None:
             key = "" if entry.key is None else asks.key or None
@@ -81,7 +94,7 @@ class Passages(Controlled):
             qualified = True if entry.when is None else evaluate(entry.when, view)
             if qualified is not True:
                 rule = "when" if qualified is False else "when_unknown"
-                self.nonqualified[journey.name, now.replace(minute=0, second=0, microsecond=0), rule] += 1
+                self._unqualified(journey, now, rule)
                 return []
             refusal = self._refusal(person, journey, key, view, overdue)
         if refusal is not None:
@@ -94,6 +107,9 @@ class Passages(Controlled):
         person.enrollments.append(entrant)
         return [entrant]
 
+    def _unqualified(self, journey: Journey, now: datetime, rule: str) -> None:
+        self.nonqualified[journey.name, now.replace(minute=0, second=0, microsecond=0), rule] += 1
+
     def _refusal(
         self, person: Person, journey: Journey, key: str, view: View, overdue: set[int]
     ) -> tuple[str, str] | None:
@@ -104,8 +120,11 @@ class Passages(Controlled):
             return "suppressed", "unless"
         running = [e for e in person.live() if e.eid not in overdue]
         same = [e for e in person.enrollments if (e.journey.name, e.key) == (journey.name, key)]
-        if any(e in running for e in same):
+        entered_now = any(e.entered_at >= view.now for e in same)
+        if any(e in running for e in same) and (entry.again != "replace" or entered_now):
             return "re_entry", "running"
+        if entry.again == "unless_goal" and any(e.eid in self.reached for e in same):
+            return "re_entry", "goal"
         if same and entry.again == "once":
             return "re_entry", "once"
         again_at = max((e.entered_at for e in same), default=EPOCH) + timedelta(seconds=entry.again_after_s)
@@ -268,11 +287,16 @@ class Passages(Controlled):
 
     def _end(self, e: Enrollment, reason: str, now: datetime, cancel: Person | None = None) -> None:
         e.step, e.wake_at = END, None
+        self.reached |= {e.eid} if reason == "goal" else set()
         self.rows["ends"].append((e.eid, now, reason))
         self._withdraw_task(e, reason, now)
         for message in cancel.messages if cancel else ():  # 10.5
             if message.eid == e.eid and message.deliverable and message.message_id not in self.outcomes:
                 self.cancelled.setdefault(message.message_id, reason)
+
+
+def _same(e: Enrollment, entrant: Enrollment) -> bool:
+    return e is not entrant and (e.journey.name, e.key) == (entrant.journey.name, entrant.key)
 
 
 def _rivals(e: Enrollment, journey: Journey) -> bool:

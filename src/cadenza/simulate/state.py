@@ -12,7 +12,19 @@ import msgspec
 from cadenza.clock import EPOCH
 from cadenza.definitions.builtin import BUILTIN_CONTRACTS, TASK_EVENTS
 from cadenza.definitions.contract_fields import declared
-from cadenza.definitions.expression import Agg, Consented, EventIs, Expr, InJourney, InSegment, OlderThan, Trait, walk
+from cadenza.definitions.expression import (
+    Agg,
+    Consented,
+    DateReached,
+    EventIs,
+    Expr,
+    InJourney,
+    InSegment,
+    OlderThan,
+    Trait,
+    walk,
+)
+from cadenza.definitions.implied import implied
 from cadenza.definitions.project import Project
 from cadenza.simulate.evaluate import (
     Event,
@@ -29,6 +41,7 @@ class State:
     """Everybody, and everything that has happened to them under one project."""
 
     def __init__(self, project: Project) -> None:
+        self.given, project = project, implied(project)
         self.project = project
         self.types = {name: p.type for c in (*BUILTIN_CONTRACTS, *project.contracts) for name, p in declared(c).items()}
         self.traits = {t.name: t for t in project.traits}
@@ -61,6 +74,8 @@ class State:
         self.recorded: dict[int, datetime] = {}
         """When each record came, by its offset."""
         self.merges = 0
+        self.reached: set[int] = set()
+        """Enrollments that ended by their goal."""
         self._applied = 0
         self._items, self._last = 0, (EPOCH, 0)
 
@@ -105,7 +120,7 @@ class State:
     def _stored(self, node: Expr) -> bool:
         """Whether events and sent traits alone decide the value, so that it changes with records only."""
         return not any(
-            isinstance(n, (OlderThan, InSegment, InJourney, Consented))
+            isinstance(n, (OlderThan, DateReached, InSegment, InJourney, Consented))
             or (isinstance(n, Agg) and n.within_s is not None)
             or (isinstance(n, Trait) and (inner := self._value(n.name)) is not None and not self._stored(inner))
             for n in walk(node)

@@ -11,6 +11,7 @@ from cadenza.definitions.expression import (
     Agg,
     Coalesce,
     Consented,
+    DateReached,
     EventIs,
     Expr,
     InJourney,
@@ -69,7 +70,16 @@ def consent_column(purpose: str, channel: str) -> str:
 def journey_expressions(journey: Journey) -> Iterator[Expr]:
     """Every expression a journey holds."""
     entry, ends = journey.entry, journey.exit
-    for node in (entry.on.where, entry.when, entry.unless, entry.key, ends.goal, ends.disqualified, journey.value):
+    for node in (
+        entry.on.where,
+        entry.on.becomes,
+        entry.when,
+        entry.unless,
+        entry.key,
+        ends.goal,
+        ends.disqualified,
+        journey.value,
+    ):
         if node is not None:
             yield node
     yield from _step_expressions(journey.steps)
@@ -143,7 +153,7 @@ def schema_of(project: Project, property_types: dict[str, Type]) -> Schema:
 def _depends_on_more_than_events(tree: Expr, values: dict[str, Expr]) -> bool:
     for node in walk(tree):
         match node:
-            case OlderThan() | InSegment() | InJourney() | Consented():
+            case OlderThan() | DateReached() | InSegment() | InJourney() | Consented():
                 return True
             case Agg(within_s=within) if within is not None:
                 return True

@@ -14,6 +14,7 @@ from cadenza.definitions.expression import (
     Binary,
     Coalesce,
     Consented,
+    DateReached,
     EventIs,
     Expr,
     Flag,
@@ -31,7 +32,8 @@ from cadenza.definitions.expression import (
 )  # fmt: skip
 from cadenza.ids import BUCKETS, fingerprint
 from cadenza.sql.columns import Schema, consent_column, expand
-from cadenza.sql.step import all_of, column, sql, text
+from cadenza.sql.local_time import clock_seconds, instant_of
+from cadenza.sql.step import all_of, column, query, sql, text
 
 ROW = "c"
 
@@ -78,6 +80,9 @@ class Compiler:
                 case Agg(within_s=within) if within is not None:
                     self._compile(node)
                     found.append(column("b" + term_name(node)[1:], ROW))
+                case DateReached():
+                    at = self._reached_at(node)
+                    found.append(exp.Case(ifs=[exp.If(this=exp.GT(this=at, expression=_now()), true=at.copy())]))
                 case OlderThan(arg, seconds):
                     at = shifted(self._compile(arg), seconds)
                     found.append(exp.Case(ifs=[exp.If(this=exp.GT(this=at, expression=_now()), true=at.copy())]))
@@ -135,9 +140,20 @@ class Compiler:
             case Consented(purpose, channel):
                 self._needs.consents.add((purpose, channel))
                 return column(consent_column(purpose, channel), ROW)
+            case DateReached():
+                return exp.paren(exp.LTE(this=self._reached_at(node), expression=_now()), copy=False)
             case OlderThan(arg, seconds):
                 return exp.paren(exp.LTE(this=shifted(self._compile(arg), seconds), expression=_now()), copy=False)
         raise AssertionError(f"no SQL for {node!r}")
+
+    def _reached_at(self, node: DateReached) -> exp.Expr:
+        own = exp.cast(self._compile(node.right), "varchar", dialect="duckdb")
+        known = exp.In(this=own.copy(), query=query("SELECT tz FROM tz_rule").subquery())
+        zone = (
+            own if node.fallback is None else exp.Case(ifs=[exp.If(this=known, true=own)], default=text(node.fallback))
+        )
+        value = exp.cast(self._compile(node.arg), "timestamp", dialect="duckdb")
+        return instant_of(value, zone, node.minus_s, None if node.at is None else clock_seconds(node.at))
 
     def _event_is(self, name: str, where: Expr | None) -> exp.Expr:
         if self._events is not None and name not in self._events:

@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from cadenza.definitions.kinds_policy import Policy
 from cadenza.definitions.kinds_wait import WEEKDAYS, Calendar, LocalWait, Weekday
+from cadenza.sql.local_time import clock_seconds
 from cadenza.sql.step import query, text
 
 CALENDAR_DIMENSIONS: dict[str, dict[str, str]] = {
@@ -34,12 +35,6 @@ def person_zone(policy: Policy, own: exp.Expr) -> exp.Expr:
         return exp.cast(own, "varchar", dialect="duckdb")
     known = exp.In(this=own.copy(), query=query("SELECT tz FROM tz_rule").subquery())
     return exp.Case(ifs=[exp.If(this=known, true=own.copy())], default=text(policy.missing_time_zone))
-
-
-def clock_seconds(time: str) -> int:
-    """Seconds after midnight of ``HH:MM``."""
-    hours, minutes = time.split(":")
-    return int(hours) * 3600 + int(minutes) * 60
 
 
 def local_row(wait: LocalWait, calendars: Sequence[Calendar]) -> dict[str, Any]:

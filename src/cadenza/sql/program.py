@@ -9,6 +9,7 @@ import msgspec
 
 from cadenza.definitions.expression import Agg, Coalesce, Expr, InSegment, Lit, walk
 from cadenza.definitions.graph import END, START, Bucket, Decide, Graph, Leaf, Stop, Tree, flatten
+from cadenza.definitions.implied import effective, implied
 from cadenza.definitions.kinds import HandOff, Journey, Template
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.open_hours import closed_hours
@@ -41,7 +42,8 @@ class Program:
     """What the stages generate SQL from. Generated steps are cached by what they depend on."""
 
     def __init__(self, project: Project, versions: list[Version]) -> None:
-        self.project = project
+        self.project = project = implied(project)
+        versions = [msgspec.structs.replace(v, journey=effective(v.journey)) for v in versions]
         self.schema: Schema = schema_of(project, property_types(project))
         self.versions = {v.jid: v for v in versions}
         self.reactive = reactive_events(project)
@@ -233,5 +235,6 @@ def versions_of(project: Project, first_jid: int = 1) -> list[Version]:
 def windowed(tree: Expr) -> bool:
     """Whether the passage of time alone can change the expression."""
     return any(
-        (isinstance(n, Agg) and n.within_s is not None) or n.__class__.__name__ == "OlderThan" for n in walk(tree)
+        (isinstance(n, Agg) and n.within_s is not None) or n.__class__.__name__ in ("OlderThan", "DateReached")
+        for n in walk(tree)
     )

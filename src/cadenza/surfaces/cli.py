@@ -26,6 +26,7 @@ from cadenza.surfaces import (
     cli_care,
     cli_collect,
     cli_contracts,
+    cli_enter,
     cli_journeys,
     cli_lint,
     cli_operate,
@@ -539,6 +540,7 @@ cli_care.add_to(app)
 cli_testing.add_to(app)
 cli_collect.add_to(app)
 cli_contracts.add_to(app)
+cli_enter.add_to(app)
 cli_journeys.add_to(app)
 cli_lint.add_to(app)
 cli_operate.add_to(app)

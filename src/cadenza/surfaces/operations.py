@@ -12,6 +12,7 @@ from cadenza.errors import CadenzaError, near_miss
 from cadenza.surfaces.contract_operations import CONTRACT_OPERATIONS
 from cadenza.surfaces.control_operations import CONTROL_OPERATIONS
 from cadenza.surfaces.encoding import plain
+from cadenza.surfaces.entry_operations import ENTRY_OPERATIONS
 from cadenza.surfaces.operation import Operation, Parameter, limit_of
 from cadenza.surfaces.quarantine_operations import QUARANTINE_OPERATIONS
 from cadenza.surfaces.task_operations import TASK_OPERATIONS
@@ -170,6 +171,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *CONTROL_OPERATIONS,
     *TASK_OPERATIONS,
     *QUARANTINE_OPERATIONS,
+    *ENTRY_OPERATIONS,
     *CONTRACT_OPERATIONS,
     Operation(
         path="/api/query", name="query", answer=Answer, run=_query,

@@ -20,6 +20,8 @@ WIDTH = 100
 _WORDS = {
     "when": "condition not met",
     "when_unknown": "condition unknown (data missing)",
+    "late": "event too late",
+    "re_entry: goal": "reached the goal before",
     "no_key": "no entry key",
     "suppressed": "suppressed",
     "re_entry: running": "already in it",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from cadenza.definitions.expression import Binary, Expr, Trait, walk
 from cadenza.definitions.expression_text import write
+from cadenza.definitions.implied import effective, former_of, is_implied
 from cadenza.definitions.kinds import Journey
 from cadenza.definitions.project import Project
+from cadenza.definitions.trigger_text import trigger_words
 from cadenza.ports.engine import Engine
 from cadenza.runtime.explain.asof import Moment, evaluate
 from cadenza.runtime.explain.views import NotQualifiedView, PartView
@@ -40,6 +42,8 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     offset: int | None
     at: datetime
+    late: bool = False
+    """The event occurred too long before it was recorded."""
 
 
 def why_not(
@@ -61,13 +65,16 @@ def why_not(
 def _unanswered(
     engine: Engine, deployment: Deployed, journey: Journey, pid: int, family: tuple[int, ...]
 ) -> list[Trigger]:
-    on = journey.entry.on
+    on = effective(journey).entry.on
     if on.segment is not None:
         verb = {"entered": "entering", "left": "leaving"}[on.change]
-        words = f"{verb} segment '{on.segment}'"
+        words = trigger_words(journey) if is_implied(on.segment) else f"{verb} segment '{on.segment}'"
+        causes = ["time"] if on.date is not None and on.past == "skip" else ["record", "time"]
+        both = on.from_ is not None and on.to is not None
         query = _SCRIPT.step(
             "triggers_by_segment", pid=number(pid), family=[number(p) for p in family], segment=text(on.segment),
             entered=step.sql("TRUE" if on.change == "entered" else "FALSE"), journey=text(journey.name),
+            causes=[text(cause) for cause in causes], former=text(former_of(journey.name) if both else None),
         )  # fmt: skip
     else:
         words = f"'{on.event}'"
@@ -75,9 +82,17 @@ def _unanswered(
             "triggers_by_event", pid=number(pid), called=text(on.event), journey=text(journey.name),
             condition=measure.condition(deployment.project, on.where),
         )  # fmt: skip
+    late = journey.entry.late_s
     return [
-        Trigger(journey=journey, project=deployment.project, words=_by(words, on.event, offset), offset=offset, at=at)
-        for offset, at in engine.query(query.sql)
+        Trigger(
+            journey=journey,
+            project=deployment.project,
+            words=_by(words, on.event, offset),
+            offset=offset,
+            at=at,
+            late=late is not None and occurred is not None and at - occurred > timedelta(seconds=late),
+        )
+        for offset, at, occurred in engine.query(query.sql)
         if deployment.holds(offset, at)
     ]
 
@@ -100,7 +115,7 @@ def _derived(engine: Engine, trigger: Trigger, pid: int, family: tuple[int, ...]
     read = [{t.name: shown(next(values)) for t in traits[part]} for part in parts]
     return NotQualifiedView(
         journey=trigger.journey.name, at=trigger.at, trigger=trigger.words, offset=trigger.offset,
-        condition=write(when) if when is not None else "", answer=whole,
+        condition=write(when) if when is not None else "", answer="the event was too late" if trigger.late else whole,
         parts=tuple(
             PartView(text=write(part), answer=said, values=known)
             for part, said, known in zip(parts, answers, read, strict=True)

@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 from sqlglot import exp
 
+from cadenza.definitions.implied import effective
 from cadenza.definitions.kinds import Journey
+from cadenza.definitions.trigger_text import trigger_words
 from cadenza.ports.engine import Engine
 from cadenza.runtime.explain.views import (
     DeliveryView,
@@ -126,10 +128,12 @@ def _definition(text: str | None) -> Journey | None:
 def _entry(journey: Journey | None, offset: int | None, record: str | None) -> str:
     """What made the person a candidate, after "by"."""
     by = f"'{record}', record {offset}" if record else f"record {offset}" if offset is not None else "time"
-    if journey is not None and journey.entry.on.segment is None and offset is None:
+    if journey is not None and effective(journey).entry.on.segment is None and offset is None:
         return "another journey"
-    if journey is None or journey.entry.on.segment is None:
+    if journey is None or effective(journey).entry.on.segment is None:
         return by
+    if journey.entry.on.segment is None:
+        return trigger_words(journey) + (" as time passed" if offset is None else f" with {by}")
     verb = {"entered": "entering", "left": "leaving"}[journey.entry.on.change]
     return f"{verb} segment '{journey.entry.on.segment}' " + ("as time passed" if offset is None else f"with {by}")
 

@@ -11,6 +11,7 @@ from cadenza.clock import EPOCH
 from cadenza.definitions.check import property_types
 from cadenza.definitions.expression import Agg, Trait, walk
 from cadenza.definitions.expression_text import write
+from cadenza.definitions.implied import is_implied
 from cadenza.definitions.kinds import TraitDefinition
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError, near_miss
@@ -144,6 +145,7 @@ class _Person:
         return tuple(
             MembershipView(segment=segment, since=since, cause=cause, until=until, left_by=left_by)
             for segment, since, cause, until, left_by in self._ours("memberships")
+            if not is_implied(segment)
         )
 
     def _assignments(self, versions: tuple[Deployed, ...], journey: str | None) -> tuple[AssignmentView, ...]:

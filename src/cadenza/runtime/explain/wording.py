@@ -46,6 +46,7 @@ REFUSED = {
     "suppressed": "the journey's 'unless' was true or unknown",
     "re_entry: running": "the person is already in this journey",
     "re_entry: once": "the person was in it before, and it may be entered once",
+    "re_entry: goal": "the person has reached its goal before",
     "re_entry: after": "too little time has passed since the last entry",
     "paused: stop": "the journey was stopped",
     "paused: drain": "the journey was taking nobody (drain)",

@@ -11,6 +11,7 @@ import msgspec
 from sqlglot import exp
 
 from cadenza.clock import EPOCH, MICROSECOND
+from cadenza.definitions.implied import is_implied
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError, near_miss
 from cadenza.ports.engine import Engine
@@ -135,7 +136,7 @@ def _people(facts: _Facts, project: Project) -> tuple[People, Check]:
 
 
 def _segments(facts: _Facts, project: Project) -> tuple[SegmentFigures, ...]:
-    counted = {name: (members, ever) for name, members, ever in facts.rows("segments")}
+    counted = {name: (members, ever) for name, members, ever in facts.rows("segments") if not is_implied(name)}
     names = dict.fromkeys([*(s.name for s in project.segments), *counted])
     return tuple(
         SegmentFigures(name=name, members=members, ever=ever)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from cadenza.definitions.implied import effective, is_implied
 from cadenza.definitions.project import Project
+from cadenza.definitions.trigger_text import trigger_words
 from cadenza.errors import near_miss
 from cadenza.runtime.report.figures import Comparison, Count, Hint, JourneyFigures, Quarantined, Report
 
@@ -99,7 +101,13 @@ def _never_triggered(figures: JourneyFigures, report: Report, project: Project) 
     journey = next((j for j in project.journeys if j.name == figures.name), None)
     if journey is None:
         return
-    trigger = journey.entry.on
+    trigger = effective(journey).entry.on
+    if trigger.segment is not None and is_implied(trigger.segment):
+        yield Hint(
+            fact=f"{figures.name}: for no one yet: {trigger_words(journey)}.",
+            todo="Check it with 'cadenza plan', or wait.",
+        )
+        return
     if trigger.segment is not None:
         fact = f"{figures.name}: no one {trigger.change} segment '{trigger.segment}' yet."
         yield Hint(fact=fact, todo="Check the segment's condition with 'cadenza plan', or wait.")

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import msgspec
 
-from cadenza.definitions.kinds import Trigger
+from cadenza.definitions.implied import effective, former_of
+from cadenza.definitions.kinds import Journey, Trigger
 from cadenza.definitions.project import Project
 from cadenza.ports.engine import Engine
 from cadenza.runtime.history import Deployed
@@ -21,8 +22,8 @@ def triggered(engine: Engine, versions: tuple[Deployed, ...], before: datetime) 
     """Candidates per journey: matching records, or changes of its segment, while it was deployed."""
     found: Counter[str] = Counter()
     for version in _joined(versions):
-        for journey in version.project.journeys:
-            found[journey.name] += engine.query(_candidates(version, journey.entry.on, before))[0][0]
+        for journey in map(effective, version.project.journeys):
+            found[journey.name] += engine.query(_candidates(version, journey, before))[0][0]
     return dict(found)
 
 
@@ -41,14 +42,18 @@ def _triggers(project: Project) -> list[tuple[str, Trigger]]:
     return [(journey.name, journey.entry.on) for journey in project.journeys]
 
 
-def _candidates(version: Deployed, trigger: Trigger, before: datetime) -> str:
+def _candidates(version: Deployed, journey: Journey, before: datetime) -> str:
+    trigger = journey.entry.on
     cut = step.instant(before.isoformat(" "))
     if trigger.segment is not None:
+        causes = ["time"] if trigger.date is not None and trigger.past == "skip" else ["record", "time"]
+        both = trigger.from_ is not None and trigger.to is not None
         until = min(version.until or before, before)
         return _SCRIPT.step(
             "triggered_by_segment", before=cut, segment=step.text(trigger.segment),
             entered=step.sql("TRUE" if trigger.change == "entered" else "FALSE"),
             since=step.instant(version.since.isoformat(" ")), until=step.instant(until.isoformat(" ")),
+            causes=[step.text(cause) for cause in causes], former=step.text(former_of(journey.name) if both else None),
         ).sql  # fmt: skip
     return _SCRIPT.step(
         "triggered_by_event", before=cut, called=step.text(trigger.event),

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from cadenza.simulate.addition import Addition
-from cadenza.simulate.additions import caps, control, enters, hand_off, hours, jumps, local_waits, values, waits
+from cadenza.simulate.additions import (
+    caps,
+    control,
+    enters,
+    entries,
+    hand_off,
+    hours,
+    jumps,
+    local_waits,
+    values,
+    waits,
+)
 
 ADDITIONS: dict[str, Addition] = {
     "caps": caps.ADDITION,
     "control": control.ADDITION,
     "enters": enters.ADDITION,
+    "entries": entries.ADDITION,
     "hand_off": hand_off.ADDITION,
     "hours": hours.ADDITION,
     "jumps": jumps.ADDITION,

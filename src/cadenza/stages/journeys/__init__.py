@@ -18,6 +18,9 @@ from cadenza.stages.journeys.entering import (
     asking as asking,
 )
 from cadenza.stages.journeys.entering import (
+    asks_for_goals as asks_for_goals,
+)
+from cadenza.stages.journeys.entering import (
     candidates as candidates,
 )
 from cadenza.stages.journeys.entering import (

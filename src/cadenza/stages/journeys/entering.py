@@ -7,9 +7,10 @@ from functools import lru_cache
 from sqlglot import exp
 
 from cadenza.definitions.expression import Expr
-from cadenza.sql.expression import Compiler, bucket
+from cadenza.definitions.implied import former_of
+from cadenza.sql.expression import Compiler, bucket, shifted
 from cadenza.sql.program import Program, Version
-from cadenza.sql.step import Script, Step, any_of, column, sql, text
+from cadenza.sql.step import Script, Step, any_of, column, query, sql, text
 from cadenza.stages.journeys import control
 from cadenza.stages.journeys.compiling import compiler_of, per_journey
 
@@ -33,7 +34,8 @@ def _candidates(program: Program, jids: frozenset[int], changed: frozenset[tuple
         return compiler.condition(tree) if tree is not None else otherwise
 
     parts = {
-        "fires": per_journey(program, jids, subject, lambda v: _true(given(v.journey.entry.on.where, exp.true())), exp.true()),
+        "fires": per_journey(program, jids, subject, lambda v: _fires(v, compiler), exp.true()),
+        "late": per_journey(program, jids, subject, lambda v: _late(v, events), exp.false()),
         "key": per_journey(program, jids, subject, lambda v: _key(program, v, compiler), sql("CAST(NULL AS VARCHAR)")),
         "qualifies": per_journey(program, jids, subject, lambda v: given(v.journey.entry.when, exp.true()), exp.true()),
         "withheld": per_journey(program, jids, subject, lambda v: given(v.journey.entry.unless, exp.false()), exp.false()),
@@ -71,6 +73,28 @@ def _asking(program: Program, jids: frozenset[int], events: frozenset[str]) -> S
     return _SCRIPT.step("w_cand_asked", qualifies=of("when", exp.true()), withheld=of("unless", exp.false()))
 
 
+def _fires(version: Version, compiler: Compiler) -> exp.Expr:
+    """What a trigger asks besides its event or its segment."""
+    on = version.journey.entry.on
+    if on.date is not None and on.past == "skip":
+        return sql("c.offset_ IS NULL").copy()
+    if on.trait is not None and on.from_ is not None and on.to is not None:
+        former = former_of(version.journey.name)
+        return exp.and_(column(f"s_{former}", "c"), exp.not_(column(f"n_{former}", "c")))
+    return _true(compiler.condition(on.where) if on.where is not None else exp.true())
+
+
+def _late(version: Version, events: frozenset[str]) -> exp.Expr:
+    """Whether the triggering event occurred too long before it was recorded."""
+    entry = version.journey.entry
+    if entry.late_s is None or not events:
+        return exp.false()
+    occurred = query("SELECT w.occurred_at FROM w_rec AS w WHERE w.offset_ = c.offset_").subquery()
+    return exp.Coalesce(
+        this=exp.LT(this=shifted(occurred, entry.late_s), expression=column("now", "c")), expressions=[exp.false()]
+    )
+
+
 def _true(tree: exp.Expr) -> exp.Expr:
     return tree if isinstance(tree, exp.Boolean) else exp.Coalesce(this=tree, expressions=[exp.false()])
 
@@ -91,10 +115,18 @@ def _triggers(program: Program, segment: str, entered: bool) -> bool:
 
 
 @lru_cache(maxsize=16)
-def judge(paused: tuple[tuple[str, str], ...] = ()) -> list[Step]:
-    """Judge the candidates in their total order. ``paused``: (journey, mode) of those that take nobody."""
+def judge(paused: tuple[tuple[str, str], ...] = (), goals: bool = False) -> list[Step]:
+    """Judge the candidates in their total order. ``paused``: (journey, mode) of those that take nobody; ``goals``: for some,
+    re-entry asks whether the goal was reached."""
     refused = [control.refuse(paused)] if paused else []
-    return [_SCRIPT.step("w_judged", bucket=_share()), *refused, _SCRIPT.step("w_entry")]
+    ended = "EXISTS (SELECT 1 FROM enrollment_end AS z WHERE z.eid = e.eid AND z.reason = 'goal')"
+    reached = sql(ended) if goals else exp.false()
+    return [_SCRIPT.step("w_judged", bucket=_share(), reached=reached), *refused, _SCRIPT.step("w_entry")]
+
+
+def asks_for_goals(program: Program, jids: frozenset[int]) -> bool:
+    """Whether re-entry of some of the journeys asks whether the goal was reached."""
+    return any(program.versions[jid].journey.entry.again == "unless_goal" for jid in jids)
 
 
 def count_unqualified() -> Step:

@@ -2,7 +2,7 @@
 -- Candidates of the journeys whose trigger fired.
 CREATE OR REPLACE TEMP TABLE w_cand AS
 SELECT c.pid, c.now, c.offset_, t.jid, t.journey, t.priority, t.arena, t.again, t.again_s, t.holdout, t.share_bp, t.keyed, t.limit_s,
-  :fires AS fires, :key AS key, :qualifies AS qualifies, :withheld AS withheld
+  :fires AS fires, :late AS late, :key AS key, :qualifies AS qualifies, :withheld AS withheld
 FROM (
   SELECT x.pid, t.jid FROM w_ctx AS x JOIN t_trigger AS t ON t.event = x.name
   UNION ALL
@@ -13,35 +13,37 @@ FROM (
 -- The same when no segment changed.
 CREATE OR REPLACE TEMP TABLE w_cand AS
 SELECT c.pid, c.now, c.offset_, t.jid, t.journey, t.priority, t.arena, t.again, t.again_s, t.holdout, t.share_bp, t.keyed, t.limit_s,
-  :fires AS fires, :key AS key, :qualifies AS qualifies, :withheld AS withheld
+  :fires AS fires, :late AS late, :key AS key, :qualifies AS qualifies, :withheld AS withheld
 FROM w_ctx AS c JOIN t_trigger AS t ON t.event = c.name;
 
 -- name: w_cand_asked
 -- And of the journeys that passages are about to enter, with their key.
 INSERT INTO w_cand
 SELECT c.pid, c.now, c.offset_, t.jid, t.journey, t.priority, t.arena, t.again, t.again_s, t.holdout, t.share_bp, t.keyed, t.limit_s,
-  TRUE AS fires, CASE WHEN t.keyed THEN nullif(s.key, '') END AS key, :qualifies AS qualifies, :withheld AS withheld
+  TRUE AS fires, FALSE AS late, CASE WHEN t.keyed THEN nullif(s.key, '') END AS key, :qualifies AS qualifies, :withheld AS withheld
 FROM w_state AS s JOIN t_enter AS n ON n.jid = s.jid AND n.step = s.step JOIN t_trigger AS t ON t.journey = n.journey JOIN w_ctx AS c ON c.pid = s.pid
 WHERE s.wake_at <= s.now AND s.reason IS NULL AND NOT s.overdue;
 
 -- name: w_judged
 -- Refusals in their order: key, qualification, suppression, re-entry, priority of those inside. What is left may enter.
 CREATE OR REPLACE TEMP TABLE w_judged AS
-SELECT k.pid, k.now, k.offset_, k.jid, k.journey, k.priority, k.arena, k.holdout, k.share_bp, k.limit_s, coalesce(k.key, '') AS key, a.arm AS assigned,
+SELECT k.pid, k.now, k.offset_, k.jid, k.journey, k.priority, k.arena, k.holdout, k.share_bp, k.limit_s, coalesce(k.key, '') AS key, k.again, a.arm AS assigned,
   coalesce(a.arm, CASE WHEN k.holdout IS NULL THEN 'treated' WHEN :bucket < k.share_bp THEN 'holdout' ELSE 'treated' END) AS arm,
   CASE WHEN k.keyed AND k.key IS NULL THEN 'no_key'
     WHEN k.withheld IS NULL OR k.withheld THEN 'suppressed'
-    WHEN coalesce(p.running, FALSE) OR (k.again = 'once' AND p.pid IS NOT NULL) OR (k.again = 'after' AND p.last_at + to_seconds(k.again_s) > k.now) THEN 're_entry'
+    WHEN (coalesce(p.running, FALSE) AND (k.again <> 'replace' OR p.last_at >= k.now)) OR (k.again = 'unless_goal' AND p.reached) OR (k.again = 'once' AND p.pid IS NOT NULL) OR (k.again = 'after' AND p.last_at + to_seconds(k.again_s) > k.now) THEN 're_entry'
     WHEN b.pid IS NOT NULL THEN 'priority' END AS reason,
   CASE WHEN k.keyed AND k.key IS NULL THEN 'key'
     WHEN k.withheld IS NULL OR k.withheld THEN 'unless'
-    WHEN coalesce(p.running, FALSE) THEN 'running' WHEN k.again = 'once' AND p.pid IS NOT NULL THEN 'once'
+    WHEN coalesce(p.running, FALSE) AND (k.again <> 'replace' OR p.last_at >= k.now) THEN 'running' WHEN k.again = 'unless_goal' AND p.reached THEN 'goal'
+    WHEN k.again = 'once' AND p.pid IS NOT NULL THEN 'once'
     WHEN k.again = 'after' AND p.last_at + to_seconds(k.again_s) > k.now THEN 'after'
     WHEN b.pid IS NOT NULL THEN k.arena END AS rule
 FROM w_cand AS k
 LEFT JOIN (
   SELECT e.pid, v.journey, e.key, max(e.entered_at) AS last_at,
-    bool_or(e.step >= 0 AND coalesce(s.reason IS NULL AND NOT s.overdue, FALSE)) AS running
+    bool_or(e.step >= 0 AND coalesce(s.reason IS NULL AND NOT s.overdue, FALSE)) AS running,
+    bool_or(coalesce(s.reason = 'goal', FALSE) OR :reached) AS reached
   FROM enrollment AS e SEMI JOIN w_cand AS d ON d.pid = e.pid JOIN t_version AS v ON v.jid = e.jid LEFT JOIN w_state AS s ON s.eid = e.eid
   GROUP BY e.pid, v.journey, e.key
 ) AS p ON p.pid = k.pid AND p.journey = k.journey AND p.key = coalesce(k.key, '')
@@ -52,7 +54,7 @@ LEFT JOIN (
 LEFT JOIN (
   SELECT h.holdout, h.pid, min_by(h.arm, (h.ts, h.origin_pid)) AS arm FROM assignment AS h SEMI JOIN w_cand AS d ON d.pid = h.pid GROUP BY h.holdout, h.pid
 ) AS a ON a.pid = k.pid AND a.holdout = k.holdout
-WHERE k.fires AND (k.qualifies OR (k.keyed AND k.key IS NULL));
+WHERE k.fires AND NOT k.late AND (k.qualifies OR (k.keyed AND k.key IS NULL));
 
 -- name: w_entry
 -- In an arena the best candidate that is not held out enters; those behind it are refused.
@@ -78,8 +80,8 @@ FROM w_entry WHERE verdict <> 'enter';
 -- name: nonqualified
 -- Plain non-qualification is counted.
 INSERT INTO nonqualified
-SELECT jid, date_trunc('hour', now), CASE WHEN qualifies IS NULL THEN 'when_unknown' ELSE 'when' END, count(*)
-FROM w_cand WHERE fires AND NOT (keyed AND key IS NULL) AND (qualifies IS NULL OR NOT qualifies) GROUP BY ALL;
+SELECT jid, date_trunc('hour', now), CASE WHEN late THEN 'late' WHEN qualifies IS NULL THEN 'when_unknown' ELSE 'when' END, count(*)
+FROM w_cand WHERE fires AND (late OR (NOT (keyed AND key IS NULL) AND (qualifies IS NULL OR NOT qualifies))) GROUP BY ALL;
 
 -- name: assignment
 -- The first assignment of a unit under a holdout.

@@ -16,9 +16,11 @@ FROM w_enr AS e JOIN w_ctx AS c ON c.pid = e.pid JOIN t_version AS v ON v.jid = 
 CREATE OR REPLACE TEMP TABLE w_end AS
 SELECT * FROM (
   SELECT s.rid, s.eid, s.pid, s.jid, s.step, s.now, s.offset_,
-    CASE WHEN s.reason IS NOT NULL THEN s.reason WHEN x.pid IS NOT NULL THEN 'superseded' WHEN s.overdue THEN 'time_limit' END AS reason
+    CASE WHEN s.reason IS NOT NULL THEN s.reason WHEN y.pid IS NOT NULL THEN 'replaced' WHEN x.pid IS NOT NULL THEN 'superseded' WHEN s.overdue THEN 'time_limit' END AS reason
   FROM w_state AS s LEFT JOIN (SELECT pid, arena, journey, priority FROM w_entry WHERE verdict = 'enter' AND arena IS NOT NULL) AS x
   ON x.pid = s.pid AND x.arena = s.arena AND x.journey <> s.journey AND s.superseded AND s.priority < x.priority
+  LEFT JOIN (SELECT pid, journey, key FROM w_entry WHERE verdict = 'enter' AND again = 'replace') AS y
+  ON y.pid = s.pid AND y.journey = s.journey AND y.key = s.key AND NOT s.overdue
 ) AS e WHERE e.reason IS NOT NULL;
 
 -- name: w_end_alone
