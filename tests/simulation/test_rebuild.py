@@ -56,6 +56,13 @@ def test_made_anew_it_is_the_same(state: Path) -> None:
     assert _files(state) == before, "verifying leaves no file behind"
 
 
+@pytest.mark.parametrize("seed", [7, 8])
+def test_whose_a_record_was_does_not_depend_on_how_the_log_is_cut(tmp_path: Path, seed: int) -> None:
+    """Also of records that nothing reacts to, when their persons merge in the same tick or in a later one."""
+    stored.live(tmp_path, seeded(seed, 24))
+    assert rebuild(tmp_path, True).verified
+
+
 @pytest.mark.parametrize(
     ("table", "change"),
     [

@@ -32,11 +32,19 @@ ANTI JOIN t_item AS i ON i.offset_ = q.offset_ ANTI JOIN t_passive AS p ON p.off
 WHERE q.properties IS NOT NULL OR q.traits IS NOT NULL;
 
 -- name: t_item
--- The records that can change a decision, each with its lane; processed ones are removed.
+-- The records that can change a decision, each with its lane; processed ones are removed. In a lane in which persons may
+-- merge every record is one: whose it was depends on whether it comes before the merge.
 CREATE OR REPLACE TEMP TABLE t_item AS
 SELECT q.offset_, q.recorded_at, coalesce(l.lane, q.offset_) AS lane
 FROM t_queue AS q LEFT JOIN t_lane AS l ON l.offset_ = q.offset_ LEFT JOIN t_known AS k ON k.offset_ = q.offset_
-WHERE coalesce(q.name, '') IN (:reactive) OR q.type NOT IN ('track', 'page', 'screen') OR q.has_traits OR NOT coalesce(k.passive, FALSE);
+LEFT JOIN (
+  SELECT m.lane FROM (
+    SELECT p.lane, CAST(p.pid AS VARCHAR) AS who FROM t_lane_person AS p
+    UNION SELECT o.lane, f.fresh FROM t_known AS f JOIN t_lane AS o ON o.offset_ = f.offset_ WHERE f.fresh IS NOT NULL
+  ) AS m GROUP BY m.lane HAVING count(*) > 1
+) AS g ON g.lane = l.lane
+WHERE coalesce(q.name, '') IN (:reactive) OR q.type NOT IN ('track', 'page', 'screen') OR q.has_traits OR NOT coalesce(k.passive, FALSE)
+  OR g.lane IS NOT NULL;
 
 -- name: t_item_one
 -- The same for a record alone, which is a lane of its own.

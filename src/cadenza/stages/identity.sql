@@ -24,10 +24,11 @@ INSERT INTO t_edge SELECT DISTINCT i.offset_, CAST(NULL AS BIGINT), 'person:' ||
 
 -- name: t_known
 -- Whether a record brings nothing new to identity: all its identifiers have one owner, or an earlier record brings the same ones.
+-- ``fresh``: its identifiers, where none has an owner yet.
 CREATE OR REPLACE TEMP TABLE t_known AS
-SELECT s.offset_, s.known OR row_number() OVER (PARTITION BY s.nodes ORDER BY s.offset_) > 1 AS passive
+SELECT s.offset_, s.known OR row_number() OVER (PARTITION BY s.nodes ORDER BY s.offset_) > 1 AS passive, CASE WHEN s.owned = 0 THEN s.nodes END AS fresh
 FROM (
-  SELECT offset_, count(DISTINCT node) = 1 AND count(pid) = count(*) AS known, string_agg(node, '|' ORDER BY node) AS nodes
+  SELECT offset_, count(DISTINCT node) = 1 AND count(pid) = count(*) AS known, count(pid) AS owned, string_agg(node, '|' ORDER BY node) AS nodes
   FROM t_edge GROUP BY offset_
 ) AS s;
 
