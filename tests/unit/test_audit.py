@@ -13,6 +13,7 @@ from cadenza.audit.rules import Sent
 from cadenza.definitions.expression import FALSE, parse
 from cadenza.definitions.kinds import Destination, Template, TraitDefinition
 from cadenza.definitions.kinds_journey import Entry, Exit, Journey, Outcome, Send, Trigger, Wait
+from cadenza.definitions.kinds_policy import ChannelQuietHours, Jurisdiction, Policy, QuietHours, SendWindow
 from cadenza.definitions.project import Project, version_of
 from cadenza.ports.ledger import OutboxMessage, Record
 from cadenza.simulate.worlds import deploy_record
@@ -42,11 +43,11 @@ YES = track("Consent Updated", purpose="marketing", channel="email", granted=Tru
 LEAVES = track("Unsubscribed", channel="email")
 
 
-def log(*later: dict[str, Any]) -> list[Record]:
+def log(*later: dict[str, Any], project: Project = PROJECT, ada: dict[str, Any] = ADA) -> list[Record]:
     """Deployed, known, consented, ordered at noon (record 4), and a record a minute after that."""
-    first = deploy_record(PROJECT, NOON - 3 * MINUTE)
+    first = deploy_record(project, NOON - 3 * MINUTE)
     records = [first]
-    for n, body in enumerate((ADA, YES, track("Order Completed"), *later), start=2):
+    for n, body in enumerate((ada, YES, track("Order Completed"), *later), start=2):
         kind = "command" if "command" in body else "outcome" if "person" in body else "call"
         source = "delivery" if kind == "outcome" else "website"
         at = NOON + (n - 4) * MINUTE
@@ -100,6 +101,41 @@ def test_what_is_right_is_clean() -> None:
 )
 def test_a_message_that_is_otherwise(changes: dict[str, Any], rule: str) -> None:
     assert rule in broken(log(), sent(**changes))
+
+
+_SUMMER = {"zone": "Europe/Berlin", "country": "DE"}
+_OPEN = SendWindow(from_="09:00", to="13:00")
+
+
+@pytest.mark.parametrize(
+    ("policy", "traits", "found"),
+    [
+        ({"quiet_hours": QuietHours(from_="14:00", to="15:00")}, _SUMMER, {"quiet hours"}),
+        ({"quiet_hours": QuietHours(from_="13:00", to="14:00")}, _SUMMER, set()),
+        ({"channel_quiet_hours": (ChannelQuietHours(channel="email", from_="22:00", to="14:01"),)}, _SUMMER, {"quiet hours"}),
+        ({"channel_quiet_hours": (ChannelQuietHours(channel="sms", from_="00:00", to="23:59"),)}, _SUMMER, set()),
+        ({"jurisdictions": (Jurisdiction(name="DE", quiet_hours=QuietHours(from_="14:00", to="15:00")),)}, _SUMMER, {"quiet hours"}),
+        ({"jurisdictions": (Jurisdiction(name="DE", send_windows=(_OPEN,)),)}, _SUMMER, {"send windows"}),
+        ({"jurisdictions": (Jurisdiction(name="US", send_windows=(_OPEN,)), Jurisdiction(name="DE"))}, _SUMMER, set()),
+        ({"jurisdictions": (Jurisdiction(name="DE"),)}, {"zone": "Europe/Berlin"}, {"consent"}),
+        ({"send_windows": (_OPEN,)}, _SUMMER, {"send windows"}),
+        ({"send_windows": (_OPEN, SendWindow(from_="14:00", to="24:00", days=("mon",)))}, _SUMMER, set()),
+        ({"send_windows": (SendWindow(from_="14:00", to="24:00", days=("tue",)),)}, _SUMMER, {"send windows"}),
+        ({"send_windows": (SendWindow(channel="sms", from_="09:00", to="10:00"),)}, _SUMMER, set()),
+        ({"send_windows": (_OPEN,)}, {"country": "DE"}, {"quiet hours"}),
+        ({"send_windows": (_OPEN,), "missing_time_zone": "Europe/London"}, {"country": "DE"}, {"send windows"}),
+        ({"send_windows": (_OPEN,), "missing_time_zone": "UTC"}, {"country": "DE"}, set()),
+    ],
+)  # fmt: skip
+def test_hours_of_the_channel_and_the_jurisdiction(
+    policy: dict[str, Any], traits: dict[str, str], found: set[str]
+) -> None:
+    """It is noon on a Monday in summer: 14:00 in Berlin, 13:00 in London. Where the zone is unknown, hours cannot hold."""
+    named = policy | ({"jurisdiction_trait": "country"} if "jurisdictions" in policy else {})
+    told = tuple(TraitDefinition(name=n, type="string", from_=f"traits.{n}") for n in ("zone", "country"))
+    project = replace(PROJECT, policy=Policy(time_zone_trait="zone", **named), traits=(*PROJECT.traits, *told))
+    ada = {**ADA, "traits": {**ADA["traits"], **traits}}  # type: ignore[dict-item]
+    assert set(broken(log(project=project, ada=ada), sent())) == found
 
 
 def test_a_message_that_nobody_planned() -> None:

@@ -19,13 +19,14 @@ from cadenza.audit.conditions import Moment, NotDerivable, value
 from cadenza.audit.knowledge import Known, Person
 from cadenza.clock import from_micros, iso
 from cadenza.definitions.kinds_journey import Exit, HandOff, Send, Step, Wait
-from cadenza.definitions.kinds_policy import Cap, QuietHours
+from cadenza.definitions.kinds_policy import Cap, Jurisdiction, Policy, QuietHours, SendWindow
 from cadenza.ids import bucket
 from cadenza.ports.ledger import OutboxMessage
 
 ALWAYS = ("hard_bounce", "complaint", "legal")
 """Reasons of suppression that hold for every class of message."""
 SECOND = 1_000_000
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -170,12 +171,21 @@ def consent(case: Planned) -> Answer:
     policy = case.known.policy
     if policy.jurisdiction_trait is None or not case.sent.marketing:
         return _consented(case.person, case.sent, silence=False)
-    own = case.moment.trait_text(policy.jurisdiction_trait)
-    places = {place.name: place for place in policy.jurisdictions}
-    place = places.get(own or "") or places.get(policy.unknown_jurisdiction)
+    place = _jurisdiction(case)
     if place is None:
         return Broken("the person's jurisdiction was not known.", _heard(case, policy.jurisdiction_trait))
     return _consented(case.person, case.sent, silence=place.consent == "opt_out")
+
+
+def _jurisdiction(case: Planned) -> Jurisdiction | None:
+    """Whose rules hold for the person; None where the policy knows none, or not which."""
+    policy = case.known.policy
+    if policy.jurisdiction_trait is None:
+        return None
+    places = {place.name: place for place in policy.jurisdictions}
+    return places.get(case.moment.trait_text(policy.jurisdiction_trait) or "") or places.get(
+        policy.unknown_jurisdiction
+    )
 
 
 def _consented(person: Person, sent: Sent, silence: bool) -> Answer:
@@ -222,20 +232,69 @@ def _held_out(case: Planned, holdout: str) -> Answer:
 
 
 def quiet_hours(case: Planned) -> Answer:
-    """It was not quiet in the person's zone, and the zone was known or the policy says which to assume."""
-    hours = case.known.policy.quiet_hours
-    if hours is None or hours.from_ == hours.to or not case.sent.marketing:
+    """It was in no quiet hours of its channel in the person's zone, neither the policy's nor the jurisdiction's; and the
+    zone was known or the policy says which to assume."""
+    rules = _hours_of(case)
+    spans = [q for rule in rules for q in _quiet_spans(rule, case.message.channel)]
+    if not spans and not any(_windows(rule, case.message.channel) for rule in rules):
         return NOT_ASKED
-    trait = case.known.policy.time_zone_trait
-    zone, records = case.moment.trait_text(trait), _heard(case, trait)
-    if zone not in _zones():
-        zone = case.known.policy.missing_time_zone
-    if zone == "drop":
+    zone, records = _zone(case)
+    if zone is None:
         return Broken("the person's time zone was not known.", records)
     local = local_time(zone, case.moment.now)
-    if is_quiet(hours, local.time()):
-        return Broken(f"it was {local:%H:%M:%S} in {zone}; quiet hours are {hours.from_} to {hours.to}.", records)
+    for span in spans:
+        if is_quiet(span, local.time()):
+            return Broken(f"it was {local:%H:%M:%S} in {zone}; quiet hours are {span.from_} to {span.to}.", records)
+    return HOLDS if spans else NOT_ASKED
+
+
+def send_windows(case: Planned) -> Answer:
+    """It was in a send window of its channel, where the policy has any, and in one of the jurisdiction's, where that has
+    any."""
+    groups = [group for rule in _hours_of(case) if (group := _windows(rule, case.message.channel))]
+    zone, records = _zone(case)
+    if not groups or zone is None:
+        return NOT_ASKED
+    local = local_time(zone, case.moment.now)
+    for group in groups:
+        if not any(is_open(window, local) for window in group):
+            return Broken(
+                f"it was {local:%A %H:%M:%S} in {zone}, in no send window of {case.message.channel}.", records
+            )
     return HOLDS
+
+
+def _hours_of(case: Planned) -> list[Policy | Jurisdiction]:
+    """Who says when the message may go: the policy and the person's jurisdiction."""
+    if not case.sent.marketing:
+        return []
+    place = _jurisdiction(case)
+    return [case.known.policy, *([place] if place is not None else [])]
+
+
+def _quiet_spans(rule: Policy | Jurisdiction, channel: str) -> list[QuietHours]:
+    every = [rule.quiet_hours] if rule.quiet_hours is not None else []
+    own = [span for span in rule.channel_quiet_hours if span.channel == channel]
+    return [span for span in (*every, *own) if span.from_ != span.to]
+
+
+def _windows(rule: Policy | Jurisdiction, channel: str) -> list[SendWindow]:
+    return [window for window in rule.send_windows if window.channel in (None, channel)]
+
+
+def _zone(case: Planned) -> tuple[str | None, tuple[int, ...]]:
+    """The zone whose clock holds, with the record that told it; None where none may be assumed."""
+    trait, assumed = case.known.policy.time_zone_trait, case.known.policy.missing_time_zone
+    own = case.moment.trait_text(trait)
+    zone = own if own in _zones() else None if assumed == "drop" else assumed
+    return zone, _heard(case, trait)
+
+
+def is_open(window: SendWindow, local: datetime) -> bool:
+    """Whether a local time lies in a send window: on one of its weekdays, from its first instant on, not at the last."""
+    clock = (local.hour * 60 + local.minute) * 60 + local.second + local.microsecond / 1e6
+    start, end = (int(text[:2]) * 3600 + int(text[3:]) * 60 for text in (window.from_, window.to))
+    return start <= clock < end and (not window.days or _DAYS[local.weekday()] in window.days)
 
 
 def is_quiet(hours: QuietHours, clock: time) -> bool:
@@ -366,7 +425,7 @@ def not_a_replay(case: HandedOver) -> Answer:
 PLANNING: tuple[tuple[str, Callable[[Planned], Answer]], ...] = (
     ("as defined", as_defined), ("address", address), ("suppression", suppression), ("suppression conditions", conditions),
     ("consent", consent), ("global holdout", global_holdout), ("journey holdout", journey_holdout),
-    ("quiet hours", quiet_hours), ("caps", caps), ("replay", replayed),
+    ("quiet hours", quiet_hours), ("send windows", send_windows), ("caps", caps), ("replay", replayed),
 )  # fmt: skip
 HANDING_OVER: tuple[tuple[str, Callable[[HandedOver], Answer]], ...] = (
     ("consent at hand-over", consent_at_hand_over), ("suppression at hand-over", suppression_at_hand_over),
