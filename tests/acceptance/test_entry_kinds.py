@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cadenza.errors import OperatingError
+from cadenza.errors import CadenzaError
 from cadenza.runtime.receipt import Receipt, write_receipt
 from cadenza.surfaces.cli import app
 from cadenza.workspace import Workspace
@@ -113,7 +113,7 @@ def test_a_call_for_nobody_or_for_another_kind_of_journey_is_refused(folder: Pat
     with Workspace.open(folder) as workspace:
         workspace.apply()
         workspace.run()
-        with pytest.raises(OperatingError, match="'calld' in force is entered by a call"):
+        with pytest.raises(CadenzaError, match="'calld' in force is entered by a call"):
             workspace.entries.enter("calld", user_id="u1")
-        with pytest.raises(OperatingError, match="names nobody"):
+        with pytest.raises(CadenzaError, match="names nobody"):
             workspace.entries.enter("called")

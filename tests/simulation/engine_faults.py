@@ -72,7 +72,7 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
         Slip("stages/events.sql", "r.at_ < t.at_ THEN", "r.at_ <= t.at_ THEN"),
     ),
     "arrival_sees_the_event": (
-        Slip("definitions/graph.py:_Flattening._wait_for", "arrived = without_events(condition)", "arrived = condition"),
+        Slip("definitions/graph.py:_Flattening._wait_for", "without_events(with_flags(c, dict(flags)))", "with_flags(c, dict(flags))"),
     ),
     "holdout_bucket_off": (Slip("stages/journeys/entering.sql", "WHEN :bucket < k.share_bp", "WHEN :bucket * 2 <= k.share_bp"),),
     "re_entry_counts_from_the_exit": (
@@ -203,7 +203,7 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "merge_leaves_the_task_open": (3052, "hand_off"), "second_acceptance_wins": (3125, "hand_off"),
     "value_is_not_asked": (2006, "values"), "unknown_value_goes_first": (2006, "values"),
     "window_on_any_day": (2000, "hours"), "unknown_jurisdiction_lets_through": (2002, "hours"), "silence_is_consent": (2017, "hours"),
-    "calendar_of_utc": (2002, "caps"), "week_from_sunday": (2002, "caps"), "each_journey_counts_all": (2005, "caps"), "topic_is_the_purpose": (2025, "caps"),
+    "calendar_of_utc": (2002, "caps"), "week_from_sunday": (2002, "caps"), "each_journey_counts_all": (2005, "caps"), "topic_is_the_purpose": (2034, "caps"),
     "late_event_triggers": (4031, "entries"), "goal_reached_enters_again": (4108, "entries"), "replaced_goes_on": (4063, "entries"),
     "change_from_any_value": (4059, "entries"), "past_date_enters": (4000, "entries"),
 }  # fmt: skip

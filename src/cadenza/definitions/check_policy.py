@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from zoneinfo import available_timezones
 
@@ -14,6 +15,7 @@ from cadenza.definitions.project import Project
 from cadenza.definitions.typecheck import Scope
 from cadenza.errors import near_miss
 
+_CLOCK = re.compile(r"([01][0-9]|2[0-4]):[0-5][0-9]")
 _POLICY = ("policy", "policy")
 
 
@@ -92,8 +94,11 @@ def _check_jurisdictions(project: Project, scope: Scope, findings: Findings) -> 
                          near_miss(assumed, {"drop", *names}))  # fmt: skip
     rules = (policy, *policy.jurisdictions)
     hours = [h for rule in rules for h in (rule.quiet_hours, *rule.channel_quiet_hours, *rule.send_windows) if h]
-    # An empty time stands in for one that could not be read; a wrong window has been told.
-    if not all(h.from_ and h.to and (not isinstance(h, SendWindow) or h.from_ < h.to) for h in hours):
+    # A time that could not be read has been told, and so has a wrong window.
+    if not all(
+        _CLOCK.fullmatch(h.from_) and _CLOCK.fullmatch(h.to) and (not isinstance(h, SendWindow) or h.from_ < h.to)
+        for h in hours
+    ):
         return
     for channel in sorted({t.channel for t in project.templates if t.message_class == "marketing"}):
         for place in policy.jurisdictions or (None,):

@@ -66,7 +66,7 @@ def next_paths(spot: Spot, labels: dict[str, str]) -> Iterator[tuple[str, bool]]
         case ExitStep():
             return
         case Jump(to=label):
-            yield from ((path, False) for path in [labels[label]] * (label in labels) + follows)
+            yield from ((path, False) for path in ([labels[label]] if label in labels else []) + follows)
         case Wait():
             sure = step.duration_s > 0 or (step.local is not None and step.local.until_date is None)
             yield from ((path, sure) for path in follows)

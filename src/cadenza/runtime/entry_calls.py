@@ -10,7 +10,7 @@ import msgspec
 from cadenza.clock import Clock
 from cadenza.definitions.implied import REQUESTED
 from cadenza.definitions.project import Project
-from cadenza.errors import OperatingError, near_miss
+from cadenza.errors import CadenzaError, near_miss
 from cadenza.ids import fingerprint, random_id
 from cadenza.ports.ledger import Log, NewRecord
 
@@ -36,15 +36,15 @@ class EntryCalls:
         properties: Mapping[str, Any] | None = None, message_id: str | None = None,
     ) -> EntryRequested:  # fmt: skip
         """Record that somebody should enter a journey. ``properties`` are those of the event ``Entry Requested``, which the
-        journey's ``where`` and ``key`` read; the same ``message_id`` again is a duplicate. Raises OperatingError when no
+        journey's ``where`` and ``key`` read; the same ``message_id`` again is a duplicate. Raises CadenzaError when no
         journey of that name is entered by the API, or nobody is named."""
         called = [j.name for j in self._project().journeys if j.entry.on.api]
         if journey not in called:
             what = f"no journey '{journey}' in force is entered by a call of the API."
             hint = near_miss(journey, called) if called else None
-            raise OperatingError(what, remedy=hint or "Give it the trigger 'on: { api: true }' and apply it.")
+            raise CadenzaError(what, remedy=hint or "Give it the trigger 'on: { api: true }' and apply it.")
         if not user_id and not anonymous_id:
-            raise OperatingError("the call names nobody.", remedy="Give a user id or an anonymous id.")
+            raise CadenzaError("the call names nobody.", remedy="Give a user id or an anonymous id.")
         # It occurs when it is recorded: the same call made again has the same body, and is known as a duplicate.
         body: dict[str, Any] = {
             "type": "track", "event": REQUESTED, "context": {}, "properties": {**(properties or {}), "journey": journey},
