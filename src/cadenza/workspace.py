@@ -34,17 +34,20 @@ from cadenza.errors import CadenzaError, OperatingError, near_miss
 from cadenza.ids import random_fraction, random_id
 from cadenza.ledger.journal import JournalWriter
 from cadenza.ledger.log import SqliteLog
-from cadenza.ledger.outbox import OutboxRow, SqliteOutbox
-from cadenza.ledger.outbox import State as OutboxState
-from cadenza.ledger.quarantine import Act, Quarantined, Readmitted, ReasonCount
-from cadenza.ledger.quarantine import State as QuarantineState
+from cadenza.ledger.outbox import OutboxRow, SqliteOutbox, State as OutboxState
+from cadenza.ledger.quarantine import Act, Quarantined, Readmitted, ReasonCount, State as QuarantineState
 from cadenza.runtime import imports
 from cadenza.runtime.alerts import Alert, Alerting
 from cadenza.runtime.audit import Auditing, AuditReport
 from cadenza.runtime.care import Care
 from cadenza.runtime.collect import Collector, Limits, journal_room
-from cadenza.runtime.contract_book import ContractBook, ContractSummary, ContractText, ContractView
-from cadenza.runtime.contract_book import Format as ContractFormat
+from cadenza.runtime.contract_book import (
+    ContractBook,
+    ContractSummary,
+    ContractText,
+    ContractView,
+    Format as ContractFormat,
+)
 from cadenza.runtime.contract_impact import ContractPlan, refuse_breaking
 from cadenza.runtime.controls import Commanded, Controls, JourneyState, Killed
 from cadenza.runtime.deliver import Deliverer
@@ -62,8 +65,13 @@ from cadenza.runtime.plan import Deployed, JourneyPlan, Plan, apply, plan
 from cadenza.runtime.quarantine import Fixed, Quarantine, Replayed, Shown
 from cadenza.runtime.rebuild import RebuildReport, rebuild
 from cadenza.runtime.report import Report, report
-from cadenza.runtime.report.figures import Comparison, JourneyFigures, LogCounts, SegmentFigures
-from cadenza.runtime.report.figures import Quarantined as QuarantineCount
+from cadenza.runtime.report.figures import (
+    Comparison,
+    JourneyFigures,
+    LogCounts,
+    Quarantined as QuarantineCount,
+    SegmentFigures,
+)
 from cadenza.runtime.screen import Screen
 from cadenza.runtime.sequence import SequencedLog, Sequencer
 from cadenza.runtime.status import Member, Status, current_project, go_live, members, status
@@ -71,8 +79,7 @@ from cadenza.runtime.tail import Counted, Outcome, Seen, Tail, Wanted
 from cadenza.runtime.tasks import TaskChange, TaskDesk, TaskReceipt, TaskRow, TaskShown, TaskWanted, TeamFigures
 from cadenza.runtime.testing import CaseResult, Covered, JourneyTests, SuiteResult
 from cadenza.runtime.tick import Progress, Ticker, TickReport
-from cadenza.runtime.trials import Backtest, Forecast, JourneyVolume, Side, Trials
-from cadenza.runtime.trials import Wanted as Trial
+from cadenza.runtime.trials import Backtest, Forecast, JourneyVolume, Side, Trials, Wanted as Trial
 from cadenza.runtime.webhooks import Webhooks
 from cadenza.simulate.why_not import Counterfactuals, WhyNot
 from cadenza.sql.read_only import read_only

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cadenza.adapters.transport import forbidden, guarded_client, resolve
 from cadenza.errors import TerminalError, TransientError

@@ -10,8 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cadenza.errors import TerminalError
 from cadenza.runtime.dialects.received import Received

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from cadenza.ledger.outbox import SqliteOutbox
 from cadenza.ports.ledger import Cancellation, Gate, OutboxMessage

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from cadenza.definitions.expression import Expr, Trait, parse, parse_where, walk
 from cadenza.definitions.expression_text import write

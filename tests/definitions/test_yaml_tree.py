@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cadenza.definitions.yaml_tree import MAX_BYTES, MAX_NODES, Mapping, Scalar, Tree, read_text, read_yaml
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from cadenza.errors import LedgerError, StoreError
-from cadenza.ledger import archiving
-from cadenza.ledger import seen as seen_module
+from cadenza.ledger import archiving, seen as seen_module
 from cadenza.ledger.archive import checksum
 from cadenza.ledger.archiving import archive
 from cadenza.ledger.log import SqliteLog

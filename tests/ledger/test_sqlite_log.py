@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from cadenza.errors import LedgerError
-from cadenza.ledger import block as blocks
-from cadenza.ledger import log as log_module
-from cadenza.ledger import seen as seen_module
+from cadenza.ledger import block as blocks, log as log_module, seen as seen_module
 from cadenza.ledger.log import SqliteLog
 from cadenza.ports.ledger import Batch, NewRecord, Refused
 

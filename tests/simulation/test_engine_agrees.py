@@ -16,8 +16,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from cadenza.clock import from_micros
 from cadenza.simulate.additions import ADDITIONS

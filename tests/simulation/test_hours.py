@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cadenza.definitions.kinds import Policy, QuietHours
 from cadenza.definitions.kinds_policy import ChannelQuietHours, Jurisdiction, SendWindow

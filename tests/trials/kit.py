@@ -22,8 +22,7 @@ from cadenza.runtime.trials.trials import Trials
 from cadenza.simulate.worlds import World, deploy_record
 from cadenza.store.duckdb_engine import DuckEngine
 from tests.simulation import stored
-from tests.simulation.tape import DAY, at, journey, send, split, wait
-from tests.simulation.tape import project as taped
+from tests.simulation.tape import DAY, at, journey, project as taped, send, split, wait
 
 CAP = Cap(name="daily", limit=1, per_s=DAY)
 SPLIT = split("offer", a=(5_000, send("hello")), b=(5_000, wait(1)))

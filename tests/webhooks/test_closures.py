@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cadenza.definitions.expression import Binary, Coalesce, Expr, InList, IsNull, Like, Lit, Not, Trait, parse
 from cadenza.runtime.closures import Closure, closure, like

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cadenza.definitions.kinds import Source, Webhook, WebhookRecord
 from cadenza.runtime.webhooks.mapping import MOST_CALLS, Mapped, Mapper

@@ -6,8 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cadenza.definitions.payload_types import PayloadScope, Want, read_payload
 from cadenza.errors import ExpressionError

@@ -10,7 +10,7 @@ from cadenza.definitions import kinds
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.implied import REQUESTED
 from cadenza.definitions.project import Project
-from cadenza.definitions.typecheck import Scope
+from cadenza.definitions.typecheck import Scope, fits
 from cadenza.errors import near_miss
 
 _FORMS = {"event": "an event", "segment": "a change of a segment", "becomes": "a condition", "absence": "an absence",
@@ -128,15 +128,3 @@ class _Check:
         if on.zone and on.zone not in available_timezones():
             what = f"'{on.zone}' is not an IANA time zone."
             self._problem(what, "entry.on.zone", near_miss(on.zone, available_timezones()))
-
-
-def fits(value: str | int | float | bool, kind: str) -> bool:
-    """Whether a literal is of a trait's type."""
-    match kind:
-        case "boolean":
-            return isinstance(value, bool)
-        case "integer":
-            return isinstance(value, int) and not isinstance(value, bool)
-        case "decimal":
-            return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return isinstance(value, str)

@@ -10,12 +10,11 @@ from cadenza.definitions.check_entry import check_entry
 from cadenza.definitions.check_hand_off import check_hand_off
 from cadenza.definitions.check_jump import check_jumps
 from cadenza.definitions.check_wait import check_local_wait
-from cadenza.definitions.expression import Type
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.flags import flags_of
 from cadenza.definitions.graph import JourneyTooLarge, flatten
 from cadenza.definitions.project import Project
-from cadenza.definitions.typecheck import Scope, is_timestamp
+from cadenza.definitions.typecheck import Scope, fits
 from cadenza.errors import near_miss
 
 MAX_STEPS = 200
@@ -230,7 +229,7 @@ class _Check:
             elif trait.from_ is None:
                 what = f"The trait '{name}' is computed and cannot be set."
                 self.problem(what, f"{path}.{name}", "Only traits with 'from' can be updated.")
-            elif trait.type and not _fits(value, trait.type):
+            elif trait.type and not fits(value, trait.type):
                 what = f"The trait '{name}' is of type {trait.type}; '{value}' is not."
                 self.problem(what, f"{path}.{name}")
 
@@ -241,19 +240,6 @@ def _join(ends: list[_Way | None]) -> _Way | None:
     if not reached:
         return None
     return _Way(frozenset().union(*(end.flags for end in reached)), min(end.since_s for end in reached))
-
-
-def _fits(value: str | int | float | bool, kind: Type) -> bool:
-    match kind:
-        case "boolean":
-            return isinstance(value, bool)
-        case "integer":
-            return isinstance(value, int) and not isinstance(value, bool)
-        case "decimal":
-            return isinstance(value, (int, float)) and not isinstance(value, bool)
-        case "timestamp":
-            return isinstance(value, str) and is_timestamp(value)
-    return isinstance(value, str)
 
 
 def _days(seconds: int) -> str:

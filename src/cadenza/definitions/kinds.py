@@ -15,101 +15,43 @@ from cadenza.definitions.definition import Definition
 from cadenza.definitions.expression import Expr, Type
 from cadenza.definitions.kinds_alerts import (
     AlertCode as AlertCode,
-)
-from cadenza.definitions.kinds_alerts import (
     Alerts as Alerts,
 )
 from cadenza.definitions.kinds_journey import (
     Absence as Absence,
-)
-from cadenza.definitions.kinds_journey import (
     Arm as Arm,
-)
-from cadenza.definitions.kinds_journey import (
     Branch as Branch,
-)
-from cadenza.definitions.kinds_journey import (
     BreachedArm as BreachedArm,
-)
-from cadenza.definitions.kinds_journey import (
     Enter as Enter,
-)
-from cadenza.definitions.kinds_journey import (
     Entry as Entry,
-)
-from cadenza.definitions.kinds_journey import (
     Escalation as Escalation,
-)
-from cadenza.definitions.kinds_journey import (
     Exit as Exit,
-)
-from cadenza.definitions.kinds_journey import (
     ExitStep as ExitStep,
-)
-from cadenza.definitions.kinds_journey import (
     HandOff as HandOff,
-)
-from cadenza.definitions.kinds_journey import (
     Journey as Journey,
-)
-from cadenza.definitions.kinds_journey import (
     Jump as Jump,
-)
-from cadenza.definitions.kinds_journey import (
     Outcome as Outcome,
-)
-from cadenza.definitions.kinds_journey import (
     OutcomeArm as OutcomeArm,
-)
-from cadenza.definitions.kinds_journey import (
     Send as Send,
-)
-from cadenza.definitions.kinds_journey import (
     Split as Split,
-)
-from cadenza.definitions.kinds_journey import (
     SplitArm as SplitArm,
-)
-from cadenza.definitions.kinds_journey import (
     Step as Step,
-)
-from cadenza.definitions.kinds_journey import (
     Trigger as Trigger,
-)
-from cadenza.definitions.kinds_journey import (
     Update as Update,
-)
-from cadenza.definitions.kinds_journey import (
     Wait as Wait,
-)
-from cadenza.definitions.kinds_journey import (
     WaitFor as WaitFor,
 )
 from cadenza.definitions.kinds_policy import (
     Cap as Cap,
-)
-from cadenza.definitions.kinds_policy import (
     Holdout as Holdout,
-)
-from cadenza.definitions.kinds_policy import (
     Policy as Policy,
-)
-from cadenza.definitions.kinds_policy import (
     QuietHours as QuietHours,
-)
-from cadenza.definitions.kinds_policy import (
     Suppress as Suppress,
 )
 from cadenza.definitions.kinds_wait import (
     Calendar as Calendar,
-)
-from cadenza.definitions.kinds_wait import (
     LocalWait as LocalWait,
-)
-from cadenza.definitions.kinds_wait import (
     OpenHours as OpenHours,
-)
-from cadenza.definitions.kinds_wait import (
     Weekday as Weekday,
 )
 

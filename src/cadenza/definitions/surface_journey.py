@@ -24,8 +24,7 @@ from cadenza.definitions.shapes import (
 from cadenza.definitions.surface_alerts import ALERTS
 from cadenza.definitions.surface_kind import COLUMN_TEXT, DESCRIPTION, NAME_TEXT, Kind, field
 from cadenza.definitions.surface_policy import HOLDOUT
-from cadenza.definitions.surface_wait import LOCAL_WAIT as LOCAL_WAIT
-from cadenza.definitions.surface_wait import LOCAL_WAIT_DOC as LOCAL_WAIT_DOC
+from cadenza.definitions.surface_wait import LOCAL_WAIT as LOCAL_WAIT, LOCAL_WAIT_DOC as LOCAL_WAIT_DOC
 
 _ABSENCE = Fields(kinds.Absence, (
     field("event", Text(), "The event that does not come.", required=True, example="Order Completed"),

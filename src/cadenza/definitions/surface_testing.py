@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cadenza.definitions import kinds_testing as kinds
-from cadenza.definitions import moments
+from cadenza.definitions import kinds_testing as kinds, moments
 from cadenza.definitions.shapes import Expression, Fields, ListOf, Literal_, MapOf, Named, Text, Truth, Values, Whole
 from cadenza.definitions.surface_kind import COLUMN_TEXT, DESCRIPTION, NAME_TEXT, Kind, field
 

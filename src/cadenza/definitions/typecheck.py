@@ -412,3 +412,17 @@ def shown(tree: Expr) -> str:
         case Coalesce():
             return "the result of coalesce"
     return "the condition"
+
+
+def fits(value: str | int | float | bool, kind: Type) -> bool:
+    """Whether a literal of YAML can be the value of a trait of this type."""
+    match kind:
+        case "boolean":
+            return isinstance(value, bool)
+        case "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "decimal":
+            return isinstance(value, (int, float)) and not isinstance(value, bool)
+        case "timestamp":
+            return isinstance(value, str) and is_timestamp(value)
+    return isinstance(value, str)

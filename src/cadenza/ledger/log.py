@@ -18,16 +18,13 @@ import msgspec
 
 from cadenza.faults import fault
 from cadenza.ids import random_id
-from cadenza.ledger import block as blocks
-from cadenza.ledger import quarantine, tally
-from cadenza.ledger.archive import SCHEMA as ARCHIVE_SCHEMA
-from cadenza.ledger.archive import ArchiveReader
+from cadenza.ledger import block as blocks, quarantine, tally
+from cadenza.ledger.archive import SCHEMA as ARCHIVE_SCHEMA, ArchiveReader
 from cadenza.ledger.block import Block
 from cadenza.ledger.database import open_database, snapshot, sqlite_errors, transaction
 from cadenza.ledger.incoming import Incoming, batches_of, same_payload
 from cadenza.ledger.quarantine import Quarantined, QuarantineTable, Readmission, Readmitted, StillRefused
-from cadenza.ledger.seen import PARTS, SeenIndex, modulus_from
-from cadenza.ledger.seen import SCHEMA as SEEN_SCHEMA
+from cadenza.ledger.seen import PARTS, SCHEMA as SEEN_SCHEMA, SeenIndex, modulus_from
 from cadenza.ledger.tally import Counts, Tallies, Tally
 from cadenza.ledger.witness import Witness, check_head
 from cadenza.ports.archive import ArchiveFiles

@@ -33,8 +33,7 @@ from cadenza.runtime.collect import REJECTED
 from cadenza.runtime.dialects.registry import decode
 from cadenza.runtime.normalise import Normaliser
 from cadenza.runtime.receipt import Receipt, read_receipt
-from cadenza.runtime.webhooks import DIALECT as WEBHOOK
-from cadenza.runtime.webhooks import Rules
+from cadenza.runtime.webhooks import DIALECT as WEBHOOK, Rules
 from cadenza.runtime.wire import Decoded, Malformed
 
 ROUND_BYTES = 8 * 1024 * 1024

@@ -13,8 +13,7 @@ from cadenza.definitions.kinds import Cap, Template, topic_of
 from cadenza.definitions.kinds_policy import Jurisdiction, Policy
 from cadenza.definitions.kinds_wait import WEEKDAYS
 from cadenza.definitions.project import Project
-from cadenza.simulate.clocks import FOREVER, comes_to
-from cadenza.simulate.clocks import offset as _offset
+from cadenza.simulate.clocks import FOREVER, comes_to, offset as _offset
 from cadenza.simulate.evaluate import View, evaluate, text_of
 from cadenza.simulate.local_time import zone_of
 from cadenza.simulate.person import Enrollment, Message, Person

@@ -34,8 +34,8 @@ from cadenza.surfaces import (
     cli_testing,
     cli_trials,
     cli_webhooks,
+    demo as demo_project,
 )
-from cadenza.surfaces import demo as demo_project
 from cadenza.surfaces.cli_quarantine import quarantine_app
 from cadenza.surfaces.collect_asked import declared_script
 from cadenza.surfaces.explain_text import render_explanation, render_why_not

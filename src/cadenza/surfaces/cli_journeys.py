@@ -12,7 +12,7 @@ from cadenza.surfaces.control_operations import Pause, Said
 from cadenza.surfaces.on_project import HERE, Flag, OnProject, using
 from cadenza.surfaces.problem import EXIT_OK
 from cadenza.surfaces.reading import ask
-from cadenza.workspace import Commanded, JourneyState, Killed, Workspace, find_server
+from cadenza.workspace import Commanded, JourneyState, Killed, find_server
 
 journeys_app = App(name="journeys", help_format="plaintext")
 
@@ -62,13 +62,7 @@ def pause(
         raise CadenzaError(
             "a pause says what happens to those inside.", remedy="Give --clocks freeze, --clocks run or --drain."
         )
-    with using(on) as (workspace, terminal, _):
-        body = Pause(clocks=clocks or "drain", by=getpass.getuser())
-        said: Commanded = _obeyed(workspace, ask(workspace, "journey_pause", journey=journey, body=body))
-        if on.json:
-            terminal.answer(said)
-        terminal.say(f"'{journey}' takes nobody (record {said.offset}).")
-    return EXIT_OK
+    return _command(on, "journey_pause", journey, Pause(clocks=clocks or "drain", by=getpass.getuser()), "takes nobody")
 
 
 @journeys_app.command
@@ -80,13 +74,7 @@ def resume(journey: str, /, *, on: OnProject = HERE) -> int:
     journey
         The journey.
     """
-    with using(on) as (workspace, terminal, _):
-        body = Said(by=getpass.getuser())
-        said: Commanded = _obeyed(workspace, ask(workspace, "journey_resume", journey=journey, body=body))
-        if on.json:
-            terminal.answer(said)
-        terminal.say(f"'{journey}' runs (record {said.offset}).")
-    return EXIT_OK
+    return _command(on, "journey_resume", journey, Said(by=getpass.getuser()), "runs")
 
 
 @journeys_app.command
@@ -98,13 +86,7 @@ def stop(journey: str, /, *, on: OnProject = HERE) -> int:
     journey
         The journey.
     """
-    with using(on) as (workspace, terminal, _):
-        body = Said(by=getpass.getuser())
-        said: Commanded = _obeyed(workspace, ask(workspace, "journey_stop", journey=journey, body=body))
-        if on.json:
-            terminal.answer(said)
-        terminal.say(f"'{journey}' is stopped (record {said.offset}).")
-    return EXIT_OK
+    return _command(on, "journey_stop", journey, Said(by=getpass.getuser()), "is stopped")
 
 
 @journeys_app.command
@@ -169,11 +151,17 @@ def _one_of(journey: str | None, channel: str | None, everything: bool) -> None:
         raise CadenzaError("what does it cover?", remedy="Name a journey, --channel or --all.")
 
 
-def _obeyed(workspace: Workspace, said: Commanded) -> Commanded:
-    """Without a server nobody ticks: the command is decided here, so that it is in force when this ends."""
-    if find_server(workspace.folder) is None:
-        workspace.run()
-    return said
+def _command(on: OnProject, operation: str, journey: str, body: Pause | Said, becomes: str) -> int:
+    """Give a command and say what becomes of the journey. Without a server nobody ticks: it is decided here, so that it is
+    in force when this ends."""
+    with using(on) as (workspace, terminal, _):
+        said: Commanded = ask(workspace, operation, journey=journey, body=body)
+        if find_server(workspace.folder) is None:
+            workspace.run()
+        if on.json:
+            terminal.answer(said)
+        terminal.say(f"'{journey}' {becomes} (record {said.offset}).")
+    return EXIT_OK
 
 
 def add_to(app: App) -> None:

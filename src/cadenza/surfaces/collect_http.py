@@ -26,8 +26,7 @@ from cadenza.runtime.dialects.received import Received
 from cadenza.runtime.dialects.registry import look
 from cadenza.runtime.receipt import Receipt, write_receipt
 from cadenza.runtime.screen import Screen
-from cadenza.runtime.webhooks import PREFIX as WEBHOOK_PREFIX
-from cadenza.runtime.webhooks import WebhookRefused, Webhooks, request_of
+from cadenza.runtime.webhooks import PREFIX as WEBHOOK_PREFIX, WebhookRefused, Webhooks, request_of
 from cadenza.runtime.wire import Malformed
 from cadenza.surfaces.collect_asked import Asked, Asking, NotServed, answer_of
 from cadenza.surfaces.collect_routes import Found, facts, find

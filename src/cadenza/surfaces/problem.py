@@ -5,8 +5,15 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
-from cadenza.errors import CadenzaError, DefinitionError, ExpressionError, OperatingError, StateError, TransientError
-from cadenza.errors import Problem as Fault
+from cadenza.errors import (
+    CadenzaError,
+    DefinitionError,
+    ExpressionError,
+    OperatingError,
+    Problem as Fault,
+    StateError,
+    TransientError,
+)
 from cadenza.surfaces.encoding import to_json
 
 MEDIA_TYPE = "application/problem+json"

@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from cadenza.clock import Clock
-from cadenza.workspace import ImportProgress
-from cadenza.workspace import Progress as TickProgress
+from cadenza.workspace import ImportProgress, Progress as TickProgress
 
 EVERY_S = 2.0
 """Seconds between two plain lines."""

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from cadenza.errors import TerminalError
 from cadenza.runtime.dialects import cloudevents, customerio, jsonlines, posthog, segment
 from cadenza.runtime.dialects.received import Received
-from cadenza.runtime.wire import Decoded, Seen
-from cadenza.runtime.wire import look as look_at_body
+from cadenza.runtime.wire import Decoded, Seen, look as look_at_body
 
 
 class _Dialect(NamedTuple):

@@ -12,8 +12,16 @@ import msgspec
 
 from cadenza.runtime.dialects import jsonlines
 from cadenza.runtime.dialects.received import Received
-from cadenza.runtime.wire import TYPES, Call, Decoded, Unusable, parse_instant, parse_object, translated
-from cadenza.runtime.wire import decode as decode_body
+from cadenza.runtime.wire import (
+    TYPES,
+    Call,
+    Decoded,
+    Unusable,
+    decode as decode_body,
+    parse_instant,
+    parse_object,
+    translated,
+)
 
 
 class _Keyed(msgspec.Struct):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cadenza.stages.governance.judging import due as due
-from cadenza.stages.governance.judging import suppress_journeys as suppress_journeys
-from cadenza.stages.governance.judging import values as values
-from cadenza.stages.governance.judging import verdicts as verdicts
+from cadenza.stages.governance.judging import (
+    due as due,
+    suppress_journeys as suppress_journeys,
+    values as values,
+    verdicts as verdicts,
+)
