@@ -61,7 +61,7 @@ from cadenza.runtime.lint import Linting, LintReport
 from cadenza.runtime.live import Live
 from cadenza.runtime.measures import MeasuredJournal, Measures
 from cadenza.runtime.operate import Operate
-from cadenza.runtime.plan import Deployed, JourneyPlan, Plan, apply, plan
+from cadenza.runtime.plan import Deployed, JourneyPlan, Plan, apply, older_project, plan
 from cadenza.runtime.quarantine import Fixed, Quarantine, Replayed, Shown
 from cadenza.runtime.rebuild import RebuildReport, rebuild
 from cadenza.runtime.report import Report, report
@@ -158,18 +158,20 @@ class Workspace:
             raise CadenzaError(f"there is no kind of definition '{kind}'.", remedy=near_miss(kind, known))
         return known[kind]
 
-    def plan(self) -> Plan:
-        """What applying the folder would change, with the people it touches. Raises DefinitionError."""
-        wanted = self.validate().project
+    def plan(self, version: str | None = None) -> Plan:
+        """What applying the folder, or an older ``version`` (its fingerprint), would change, with the people it touches.
+        Raises DefinitionError, CadenzaError."""
         with self._reading() as engine:
+            wanted = older_project(engine, version) if version else self.validate().project
             return plan(engine, current_project(engine), wanted, self._log)
 
-    def apply(self, history_of: str | None = None) -> Deployed:
+    def apply(self, history_of: str | None = None, version: str | None = None) -> Deployed:
         """Deploy the folder: a record of the log, in force when a tick has decided it. ``history_of``: a file source that is
-        to be imported; the project is then in force from its first record on. Raises DefinitionError, TerminalError, and
-        BreakingContract where a contract does not keep its promise."""
-        project = self.validate().project
+        to be imported; the project is then in force from its first record on. ``version``: not the folder but what was
+        deployed under this fingerprint. Raises DefinitionError, TerminalError, CadenzaError, and BreakingContract where a
+        contract does not keep its promise."""
         with self._reading() as engine:
+            project = older_project(engine, version) if version else self.validate().project
             refuse_breaking(current_project(engine), project)
         return apply(self._log, project, self._beginning(project, history_of) or self.clock.now())
 

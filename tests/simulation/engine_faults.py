@@ -172,6 +172,9 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "replaced_goes_on": (Slip("stages/journeys/walking.sql", "AND y.key = s.key AND NOT s.overdue", "AND FALSE"),),
     "change_from_any_value": (Slip("stages/journeys/entering.py:_fires", "if on.trait is not None and", "if False and"),),
     "past_date_enters": (Slip("stages/journeys/entering.py:_fires", "if on.date is not None and", "if False and"),),
+    "map_forgets_the_clock": (
+        Slip("stages/journeys/migrating.sql", "WHEN 'clock' THEN w.wake_at + to_seconds(w.seconds)", "WHEN 'clock' THEN getvariable('horizon') + to_seconds(3600)"),
+    ),
 }  # fmt: skip
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
 
@@ -206,6 +209,7 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "calendar_of_utc": (2002, "caps"), "week_from_sunday": (2002, "caps"), "each_journey_counts_all": (2005, "caps"), "topic_is_the_purpose": (2034, "caps"),
     "late_event_triggers": (4031, "entries"), "goal_reached_enters_again": (4108, "entries"), "replaced_goes_on": (4063, "entries"),
     "change_from_any_value": (4059, "entries"), "past_date_enters": (4000, "entries"),
+    "map_forgets_the_clock": (2003, "versions"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
 the world has, if any."""

@@ -122,7 +122,7 @@ def worlds_that_show(name: str) -> Iterator[tuple[int, World]]:
 
 def _faulty_model(folder: Path, package: str, module: str, right: str, wrong: str) -> ModuleType:
     (folder / package).mkdir()
-    layers = ("handing", "controlled", "passages", "contact", "model")
+    layers = ("handing", "controlled", "redeployed", "passages", "contact", "model")
     for name in ("clocks", "evaluate", "local_time", "person", "state", "verdicts", *layers):
         text = (SOURCE / f"{name}.py").read_text()
         if name == module:

@@ -158,6 +158,8 @@ FAULTS: tuple[Fault, ...] = (
           shows_in=("enrollments", "refusals")),
     Fault(name="past_date_enters", rule="Triggers: date, past: skip", room="stages/journeys/entering", wrong="those whose date has come already enter",
           shows_in=("enrollments", "refusals")),
+    Fault(name="map_forgets_the_clock", rule="C4 map: the time waited counts", room="stages/journeys/migrating",
+          wrong="waits start anew", shows_in=("transitions", "enrollments")),
 )  # fmt: skip
 SEEDS = range(200, 240)
 """Worlds in which every fault should show at least once; the worlds of the agreement test are others."""

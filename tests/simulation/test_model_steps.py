@@ -442,5 +442,5 @@ def test_an_unknown_kind_of_record_and_another_project_are_refused() -> None:
     tape = Tape()
     with pytest.raises(ModelError, match="No record is of the kind"):
         tape.add(0, "gossip")
-    with pytest.raises(ModelError, match="one project only"):
+    with pytest.raises(ModelError, match="new traits and properties"):
         tape.add(0, "deploy", project={"name": "another"})

@@ -12,11 +12,13 @@ from msgspec.structs import replace
 
 from cadenza.clock import VirtualClock, from_micros
 from cadenza.definitions.expression import parse
+from cadenza.definitions.graph import resting_paths
 from cadenza.definitions.kinds import Segment, TraitDefinition
-from cadenza.definitions.project import Project
+from cadenza.definitions.project import Project, version_of
+from cadenza.errors import CadenzaError
 from cadenza.ledger.log import SqliteLog
 from cadenza.ledger.outbox import SqliteOutbox
-from cadenza.runtime.plan import Plan, apply, plan
+from cadenza.runtime.plan import Plan, apply, older_project, plan
 from cadenza.runtime.rebuild import table_hash
 from cadenza.runtime.tick import Ticker
 from cadenza.simulate.worlds import seeded
@@ -164,3 +166,83 @@ def test_the_same_project_changes_nobody(site: Site) -> None:
     before = {k: v for k, v in site.hashes().items() if k not in ("clock", "deployment")}
     site.apply(WORLD.project)
     assert {k: v for k, v in site.hashes().items() if k not in ("clock", "deployment")} == before
+
+
+def _where(site: Site) -> dict[int, tuple[str, str, str]]:
+    """Enrollment -> version, path and journey, of those inside."""
+    rows = site.engine.query(
+        "SELECT e.eid, v.version, s.path, v.journey FROM enrollment AS e JOIN journey_version AS v USING (jid) "
+        "JOIN journey_step AS s ON s.jid = e.jid AND s.step = e.step WHERE e.step >= 0"
+    )
+    return {eid: (version, path, journey) for eid, version, path, journey in rows}
+
+
+ARRIVED = (
+    "SELECT t.eid, t.cause, v.version, s.path, v.journey FROM transition AS t JOIN journey_version AS v USING (jid) "
+    "JOIN journey_step AS s ON s.jid = t.jid AND s.step = t.to_step WHERE t.cause IN ('mapped', 'restarted')"
+)
+
+
+def _moved(project: Project, in_flight: str, **more: object) -> Project:
+    """Every journey with a wait in front; with ``map`` people stand one step later, or (the last) where ``unmapped`` says."""
+    longer = changed(project, in_flight)
+    maps = (
+        {f"steps[{i}]": f"steps[{i + 1}]" for i in range(len(j.steps)) if f"steps[{i + 1}]" in resting_paths(j)}
+        if in_flight == "map"
+        else {}
+        for j in longer.journeys
+    )
+    return replace(
+        longer, journeys=tuple(replace(j, step_map=m, **more) for j, m in zip(longer.journeys, maps, strict=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "unmapped"), [("restart", "pin"), ("map", "exit"), ("map", "restart"), ("map", "pin")]
+)
+def test_what_was_planned_happens_to_each_person(site: Site, in_flight: str, unmapped: str) -> None:
+    """Person by person: those at a step do what the plan says of that step; nobody is lost, nobody is twice."""
+    more = {"unmapped": unmapped} if in_flight == "map" else {}
+    wanted = _moved(WORLD.project, in_flight, **more)
+    planned = {(j.name, p.version, p.path): p for j in site.plan(wanted).journeys for p in j.people}
+    before = _where(site)
+    assert Counter((j, v, p) for v, p, j in before.values()) == Counter({key: p.people for key, p in planned.items()})
+    site.apply(wanted)
+    after, ended = _where(site), dict(site.engine.query("SELECT eid, reason FROM enrollment_end"))
+    versions = {j.name: version_of(j) for j in wanted.journeys}
+    arrived = {(eid, cause): where for eid, cause, *where in site.engine.query(ARRIVED)}
+    begun = Counter(where[2] for (eid, cause), where in arrived.items() if cause == "restarted" and eid not in before)
+    for eid, (version, path, journey) in before.items():
+        fate = planned[journey, version, path]
+        if fate.fate == "pin":
+            assert after[eid] == (version, path, journey)
+        elif fate.fate == "map":
+            assert arrived[eid, "mapped"] == [versions[journey], fate.to, journey]
+        else:
+            assert eid not in after and ended[eid] == {"exit": "replaced", "restart": "restarted"}[fate.fate]
+    restarted = Counter(j for (j, *_), p in planned.items() for _ in range(p.people) if p.fate == "restart")
+    assert begun == restarted and not set(after) & set(ended)
+    assert all(after[eid][0] == versions[after[eid][2]] for eid in after if eid not in before)
+    assert {p.fate for p in planned.values()} >= {in_flight}
+
+
+def test_an_older_version_comes_back(site: Site) -> None:
+    """Those inside the newer one do what the older one says of them; nobody is mapped back."""
+    wanted = _moved(WORLD.project, "map", unmapped="exit")
+    site.apply(wanted)
+    inside = _where(site)
+    back = older_project(site.engine, "simul")
+    assert back == WORLD.project
+    planned = plan(site.engine.reader(), wanted, back)
+    assert {p.fate for j in planned.journeys for p in j.people} == {"pin"}
+    site.apply(back)
+    assert _where(site) == inside
+    with pytest.raises(CadenzaError, match="names 0 deployed versions"):
+        older_project(site.engine, "beef")
+
+
+def test_steps_that_differ_are_said_in_words(site: Site) -> None:
+    said = {j.name: j.step_changes for j in site.plan(changed(WORLD.project, "pin")).journeys}
+    assert set(said) == {j.name for j in WORLD.project.journeys}
+    for changes in said.values():
+        assert [(c.change, c.path, c.words) for c in changes] == [("added", "steps[0]", "wait 1 minute")]

@@ -12,7 +12,7 @@ from cadenza.definitions.check_jump import check_jumps
 from cadenza.definitions.check_wait import check_local_wait
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.flags import flags_of
-from cadenza.definitions.graph import JourneyTooLarge, flatten
+from cadenza.definitions.graph import JourneyTooLarge, flatten, resting_paths
 from cadenza.definitions.project import Project
 from cadenza.definitions.typecheck import Scope, fits
 from cadenza.errors import near_miss
@@ -75,6 +75,7 @@ class _Check:
             metrics = [metric.name for metric in self.project.metrics]
             wanted = self.journey.outcome.metric
             self.findings.reference("metric", wanted, metrics, "journeys", self.journey.name, "outcome.metric")
+        self._map()
         before = len(self.findings.problems)
         self._list(self.journey.steps, "steps", _Way())
         check_jumps(self.journey, self.findings)
@@ -91,6 +92,24 @@ class _Check:
         found = self.findings.expression(scope, self.journey.value, "journeys", self.journey.name, "value")
         if found not in ("integer", "decimal", None):
             self.problem(f"The value is of type {found}.", "value", "It ranks messages, so it must be a number.")
+
+    def _map(self) -> None:
+        """What a new version does with those inside another one."""
+        journey, mapped = self.journey, self.journey.in_flight == "map"
+        if mapped and not journey.step_map:
+            self.problem(
+                "'in_flight: map' needs a 'step_map'.",
+                "in_flight",
+                'Write for example step_map: { "steps[0]": "steps[1]" }.',
+            )
+        for key in ("step_map", "unmapped"):
+            if not mapped and self.findings.said("journeys", journey.name, key):
+                self.problem(f"'{key}' is for 'in_flight: map'.", key)
+        known = resting_paths(journey)
+        for path, to in journey.step_map.items():
+            if to not in known:
+                what = f"'{to}' is not a step of this journey at which people can stand."
+                self.problem(what, f"step_map.{path}", near_miss(to, known))
 
     def _size(self) -> None:
         try:

@@ -8,7 +8,8 @@ along the path, so a stop is identified by its place and the flags known there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Union
 
 import msgspec
@@ -28,6 +29,7 @@ from cadenza.definitions.expression import (
     Not,
     OlderThan,
 )  # fmt: skip
+from cadenza.definitions.flags import flags_of
 from cadenza.definitions.kinds import (
     Branch,
     Enter,
@@ -49,6 +51,8 @@ from cadenza.ids import BUCKETS
 
 END = -1
 START = -2
+START_PATH = "start"
+"""Where those rest for an instant who begin again in a new version."""
 MAX_HOPS = 512
 """The most hops one journey may have; more is refused (flags and branches multiply)."""
 
@@ -77,6 +81,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     round: int = 0
     """How many jumps were taken, of those that can still be come to: tells the visits of one step apart."""
     set: dict[str, str | int | float | bool] = {}
+    flags: tuple[tuple[str, bool | int], ...] = ()
+    """What is known there of how earlier waits ended."""
     local: LocalWait | None = None
     ways: dict[str, int] = {}
     task: HandOff | None = None
@@ -138,6 +144,42 @@ class _Place(msgspec.Struct, frozen=True):
     after: Union["_Place", None]
 
 
+RESTING = (Send, Wait, WaitFor, Update)
+"""Steps at which a person can stand."""
+
+
+def _places(steps: tuple[Step, ...]) -> Iterator[tuple[str, Step, _Place]]:
+    """Every step with its path and the place that follows it."""
+    return _places_in(_Place(steps, "", 0, None))
+
+
+def _places_in(first: _Place) -> Iterator[tuple[str, Step, _Place]]:
+    for index, step in enumerate(first.steps):
+        path = f"{first.prefix or 'steps'}[{index}]"
+        following = _Place(first.steps, first.prefix, index + 1, first.after)
+        yield path, step, following
+        for prefix, below in _lists(step, path):
+            yield from _places_in(_Place(below, prefix, 0, following))
+
+
+def _lists(step: Step, path: str) -> Iterator[tuple[str, tuple[Step, ...]]]:
+    """The step lists inside a step, with the paths before their indexes."""
+    match step:
+        case Branch(arms=arms, unknown=unknown, otherwise=otherwise):
+            yield from ((f"{path}.branch.arms[{i}].steps", arm.steps) for i, arm in enumerate(arms))
+            yield from ((f"{path}.branch.unknown", unknown), (f"{path}.branch.otherwise", otherwise))
+        case Split(arms=arms):
+            yield from ((f"{path}.split.{arm.name}.steps", arm.steps) for arm in arms)
+        case WaitFor(arms=arms, matched=matched, timeout=timeout):
+            yield from ((f"{path}.wait_for.any[{i}].steps", below) for i, below in enumerate(arms))
+            yield from ((f"{path}.wait_for.matched", matched), (f"{path}.wait_for.timeout", timeout))
+
+
+def resting_paths(journey: Journey) -> list[str]:
+    """The paths of the steps at which a person can stand."""
+    return [path for path, step, _ in _places(journey.steps) if isinstance(step, RESTING)]
+
+
 class _Flattening:
     def __init__(self, journey: Journey) -> None:
         self._journey = journey
@@ -162,11 +204,28 @@ class _Flattening:
 
     def graph(self) -> Graph:
         self._resume(_Place(self._journey.steps, "", 0, None), ())
+        self._arrivals()
         return Graph(
             stops=tuple(self._built[i] for i in sorted(self._built)),
             resumes=tuple(tree for tree in self._resumes if tree is not None),
             hops=tuple(self._hops),
         )
+
+    def _arrivals(self) -> None:
+        """Where those come in who were inside another version: the start, or a step of the map with any flags."""
+        journey = self._journey
+        if "restart" in (journey.in_flight, journey.unmapped if journey.in_flight == "map" else None):
+            number = self._stops[START_PATH, ()] = len(self._stops)
+            self._built[number] = Stop(step=number, path=START_PATH, kind="start", ways={"restarted": 0})
+        if journey.in_flight != "map":
+            return
+        names = sorted(set(flags_of(journey.steps)))
+        wanted = set(journey.step_map.values())
+        for path, step, following in _places(journey.steps):
+            if path in wanted and isinstance(step, RESTING):
+                for values in product((None, False, True), repeat=len(names)):
+                    known = [(name, value) for name, value in zip(names, values, strict=True) if value is not None]
+                    self._stop(step, path, following, tuple(known))
 
     def _resume(self, place: _Place | None, flags: Flags) -> int:
         return self._resumed(lambda: self._tree(place, flags, ()))
@@ -337,7 +396,7 @@ class _Flattening:
                 stop = Stop(step=number, path=path, kind="wait_for", seconds=seconds, ways=ways, every=bool(step.all),
                             conditions=tuple(with_flags(c, dict(flags)) for c in step.conditions))  # fmt: skip
         rounds = sum(times for _, times in flags if not isinstance(times, bool))
-        self._built[number] = msgspec.structs.replace(stop, round=rounds) if rounds else stop
+        self._built[number] = msgspec.structs.replace(stop, round=rounds, flags=flags)
         return number
 
     def _local_ways(self, local: LocalWait, on: int) -> dict[str, int]:

@@ -225,8 +225,12 @@ class Journey(Definition, frozen=True, kw_only=True):
     arena: str | None = "default"
     """Journeys of one arena compete for a person; None competes with nobody."""
     holdout: Holdout | None = None
-    in_flight: Literal["pin", "exit"] = "pin"
-    """What a new version does with those inside an older one."""
+    in_flight: Literal["pin", "exit", "restart", "map"] = "pin"
+    """What a version does with those inside another one when it comes into force."""
+    step_map: dict[str, str] = {}
+    """With ``map``: the path of a step in their version -> the path of the step in this one at which they stand."""
+    unmapped: Literal["pin", "exit", "restart"] = "pin"
+    """With ``map``: what happens to those at other steps."""
     alerts: Alerts = Alerts()
     """When it is worth a look although nothing fails."""
     description: str = ""

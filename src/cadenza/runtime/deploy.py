@@ -17,6 +17,7 @@ from cadenza.sql.program import Program, Version
 from cadenza.sql.step import Step, sql
 from cadenza.sql.tables import BY_NAME, create_statements
 from cadenza.stages import events, identity, journeys, profiles, segments, tasks
+from cadenza.stages.journeys import control, migrating
 
 FAR_PAST, FAR_FUTURE = "0001-01-01", "9999-12-31"
 
@@ -50,17 +51,18 @@ def load(engine: Engine) -> Program | None:
     if not rows:
         return None
     project = msgspec.json.decode(rows[0][0], type=Project)
-    program = Program(project, _versions(engine))
+    program = Program(project, deployed_versions(engine))
     _widen_enrollments(engine, program)
     _fill_dimensions(engine, program)
     return program
 
 
-def _versions(engine: Engine) -> list[Version]:
+def deployed_versions(engine: Engine, all_: bool = False) -> list[Version]:
+    """The versions in force and older ones that held somebody; ``all_``: all that ever were in force."""
     rows = engine.query(
-        "SELECT jid, definition, current FROM journey_version v WHERE current OR EXISTS "
-        "(SELECT 1 FROM enrollment e WHERE e.jid = v.jid) ORDER BY jid"
-    )
+        "SELECT jid, definition, current FROM journey_version v WHERE ? OR current OR EXISTS "
+        "(SELECT 1 FROM enrollment e WHERE e.jid = v.jid) ORDER BY jid", [all_],
+    )  # fmt: skip
     found = []
     for jid, definition, current in rows:
         journey = msgspec.json.decode(definition, type=Journey)
@@ -75,8 +77,10 @@ def _fill_dimensions(engine: Engine, program: Program) -> None:
             engine.append_json(table, columns, msgspec.json.encode(rows))
 
 
-def deploy(engine: Engine, body: bytes, offset: int, recorded_at: str, wave: int) -> Program:
-    """Take over a deployed project at ``recorded_at`` (ISO, naive UTC), inside the tick's transaction.
+def deploy(engine: Engine, body: bytes, offset: int, recorded_at: str, wave: int,
+           controls: journeys.Controls | None = None) -> Program:  # fmt: skip
+    """Take over a deployed project at ``recorded_at`` (ISO, naive UTC), inside the tick's transaction. ``controls``: what
+    people commanded of its journeys.
 
     Memberships are recomputed for everyone; a change by deployment triggers no journey.
     """
@@ -92,17 +96,18 @@ def deploy(engine: Engine, body: bytes, offset: int, recorded_at: str, wave: int
         "INSERT INTO deployment VALUES (?, ?::TIMESTAMP, ?, ?)",
         [offset, recorded_at, parsed.fingerprint, encode(project).decode()],
     )
-    replaced = _renew_versions(engine, project, recorded_at)
-    program = Program(project, _versions(engine))
+    coming = _renew_versions(engine, project, recorded_at)
+    program = Program(project, deployed_versions(engine))
     _migrate(engine, program)
     _fill_dimensions(engine, program)
     _describe_versions(engine, program)
-    if replaced:
-        run(engine, journeys.replace(replaced))
+    mapped = _move_people(engine, program, coming, controls or journeys.Controls())
     if program.hands:
         engine.execute(f"SET VARIABLE wave = {wave}::BIGINT")
         run(engine, tasks.deployed(program))
     _recompute(engine, program, wave)
+    if mapped:
+        run(engine, [migrating.look()])
     return program
 
 
@@ -112,35 +117,57 @@ def run(engine: Engine, steps: list[Step]) -> None:
         engine.execute(step.sql)
 
 
-def _renew_versions(engine: Engine, project: Project, recorded_at: str) -> frozenset[int]:
-    """New versions for new or changed journeys; returns the jids whose people must leave."""
+def _renew_versions(engine: Engine, project: Project, recorded_at: str) -> dict[int, bool]:
+    """New versions for new or changed journeys; the jids of those that come into force, and whether they were before."""
     known = {
-        (journey, version): jid
-        for jid, journey, version in engine.query("SELECT jid, journey, version FROM journey_version")
+        (journey, version): (jid, current)
+        for jid, journey, version, current in engine.query("SELECT jid, journey, version, current FROM journey_version")
     }
     engine.execute("UPDATE journey_version SET current = FALSE")
-    next_jid = max(known.values(), default=0) + 1
-    leaving: list[str] = []
+    next_jid = max((jid for jid, _ in known.values()), default=0) + 1
+    coming: dict[int, bool] = {}
     for journey in project.journeys:
         version = version_of(journey)
-        jid = known.get((journey.name, version))
+        jid, current = known.get((journey.name, version), (None, False))
         if jid is not None:
             engine.execute("UPDATE journey_version SET current = TRUE WHERE jid = ?", [jid])
+            if not current:
+                coming[jid] = True
             continue
         engine.query(
             "INSERT INTO journey_version VALUES (?, ?, ?, ?, ?::TIMESTAMP, TRUE, ?)",
             [next_jid, journey.name, version, journey.priority, recorded_at,
              msgspec.json.encode(journey, order="sorted").decode()],
         )  # fmt: skip
+        coming[next_jid] = False
         next_jid += 1
-        if journey.in_flight == "exit":
-            leaving.append(journey.name)
-    if not leaving:
-        return frozenset()
-    rows = engine.query(
-        "SELECT jid FROM journey_version WHERE NOT current AND list_contains(?::VARCHAR[], journey)", [leaving]
-    )
-    return frozenset(jid for (jid,) in rows)
+    return coming
+
+
+def _move_people(engine: Engine, program: Program, coming: dict[int, bool], controls: journeys.Controls) -> bool:
+    """What the versions that come into force do with those inside others; whether somebody was mapped."""
+    found = [
+        migration
+        for jid, known in coming.items()
+        for migration in migrating.migrations(program.versions.values(), program.versions[jid], known)
+    ]
+    rows = migrating.rows(found)
+    if not rows:
+        return False
+    paused = [
+        (name, mode)
+        for name, mode in controls.paused.items()
+        if mode in control.STANDSTILL and any(program.versions[jid].journey.name == name for jid in coming)
+    ]
+    for name, mode in paused:
+        run(engine, control.resume(name, mode))
+    columns = ", ".join(f"{name} {kind}" for name, kind in migrating.COLUMNS.items())
+    engine.execute(f"CREATE OR REPLACE TEMP TABLE t_migration ({columns})")
+    engine.append_json("t_migration", migrating.COLUMNS, msgspec.json.encode(rows))
+    run(engine, migrating.migrate("seen" in _columns(engine, "enrollment")))
+    for name, mode in paused:
+        run(engine, control.pause(name, mode))
+    return any(row["fate"] == "map" for row in rows)
 
 
 def _columns(engine: Engine, table: str) -> dict[str, str]:
@@ -202,8 +229,10 @@ def _backfill_traits(engine: Engine, program: Program) -> None:
 
 
 def _describe_versions(engine: Engine, program: Program) -> None:
-    engine.execute("DELETE FROM journey_step")
-    engine.execute("DELETE FROM journey_hop")
+    # Versions that hold nobody any more keep their description: what happened in them is still told.
+    jids = ", ".join(str(jid) for jid in sorted(program.versions)) or "NULL"
+    engine.execute(f"DELETE FROM journey_step WHERE jid IN ({jids})")
+    engine.execute(f"DELETE FROM journey_hop WHERE jid IN ({jids})")
     steps, hops = [], []
     for version in program.versions.values():
         for stop in version.graph.stops:

@@ -16,16 +16,20 @@ from cadenza.clock import to_micros
 from cadenza.definitions.difference import Change, difference
 from cadenza.definitions.graph import flatten
 from cadenza.definitions.implied import is_implied
-from cadenza.definitions.project import Project, encode
+from cadenza.definitions.kinds import Journey
+from cadenza.definitions.project import Project, decode, encode, version_of
+from cadenza.errors import CadenzaError
 from cadenza.ids import fingerprint
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Log, NewRecord
 from cadenza.runtime.contract_impact import ContractPlan, contract_plans
-from cadenza.runtime.deploy import deploy_body, everyone_row, run
+from cadenza.runtime.deploy import deploy_body, deployed_versions, everyone_row, run
+from cadenza.runtime.step_changes import StepChange, step_changes
 from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import Program, Version
 from cadenza.sql.step import sql
 from cadenza.stages import events, identity, journeys, profiles
+from cadenza.stages.journeys import migrating
 
 
 class SegmentPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,15 +42,28 @@ class SegmentPlan(msgspec.Struct, frozen=True, kw_only=True):
     leaving: int
 
 
+class StepFate(msgspec.Struct, frozen=True, kw_only=True):
+    """How many rest at a step of a version, and what happens to them: they ``pin`` (finish on their version), ``exit``,
+    ``restart``, or stand at the step ``to`` of the new version (``map``)."""
+
+    version: str
+    path: str
+    people: int
+    fate: str
+    to: str | None = None
+
+
 class JourneyPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A journey that is added, changed or removed, and what happens to those inside: ``pin`` (they finish on
-    their version) or ``exit``. ``steps``: people at each step."""
+    """A journey that is added, changed or removed, and what happens to those inside, as it declares. ``steps``: people at
+    each step; ``people``: what happens to them; ``step_changes``: what changed, step by step."""
 
     name: str
     change: str
     in_flight: str
     inside: int
     steps: dict[str, int]
+    people: tuple[StepFate, ...] = ()
+    step_changes: tuple[StepChange, ...] = ()
 
 
 class CompiledSql(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +121,19 @@ def apply(log: Log, project: Project, at: datetime) -> Deployed:
     return Deployed(fingerprint=found, offset=appended.offset, at=at)
 
 
+def older_project(engine: Engine, version: str) -> Project:
+    """The project that was deployed under a fingerprint, or the beginning of one. Raises CadenzaError."""
+    rows = engine.query(
+        "SELECT fingerprint, any_value(project) FROM deployment WHERE starts_with(fingerprint, ?) GROUP BY fingerprint",
+        [version],
+    )
+    if len(rows) != 1 or len(version) < 4:
+        known = [name for (name,) in engine.query("SELECT fingerprint FROM deployment ORDER BY offset_ DESC LIMIT 20")]
+        remedy = f"Deployed were, newest first: {', '.join(dict.fromkeys(known)) or 'none'}."
+        raise CadenzaError(f"'{version}' names {len(rows)} deployed versions.", remedy=remedy)
+    return decode(rows[0][1])
+
+
 def _versions(project: Project) -> list[Version]:
     return [
         Version(jid=i, journey=journey, graph=flatten(journey), current=True)
@@ -120,15 +150,49 @@ def _journeys(
         "JOIN journey_step AS s ON s.jid = e.jid AND s.step = e.step WHERE e.step >= 0 GROUP BY ALL ORDER BY ALL"
     ):
         inside.setdefault(journey, {})[path] = n
-    in_flight = {j.name: j.in_flight for j in (*(deployed.journeys if deployed else ()), *wanted.journeys)}
+    before = {j.name: j for j in deployed.journeys} if deployed else {}
+    after = {j.name: j for j in wanted.journeys}
+    fates = _Fates(engine, changes, after)
     for change in changes:
         if change.kind != "journeys":
             continue
-        steps = inside.get(change.name, {})
+        steps, old, new = inside.get(change.name, {}), before.get(change.name), after.get(change.name)
         yield JourneyPlan(
             name=change.name, change=change.change, inside=sum(steps.values()), steps=steps,
-            in_flight="pin" if change.change == "removed" else in_flight[change.name],
+            in_flight=new.in_flight if new is not None else "pin", people=tuple(fates.of(change.name)),
+            step_changes=step_changes(old, new) if old is not None and new is not None else (),
         )  # fmt: skip
+
+
+class _Fates:
+    """What happens to whom, by the rows that a deployment works with."""
+
+    def __init__(self, engine: Engine, changes: tuple[Change, ...], wanted: dict[str, Journey]) -> None:
+        named = [change.name for change in changes if change.kind == "journeys"]
+        self._versions = deployed_versions(engine, all_=True) if named else []
+        self._wanted = wanted
+        self._people = engine.query(
+            "SELECT e.jid, e.step, count(*) FROM enrollment AS e WHERE e.step >= 0 GROUP BY ALL ORDER BY ALL"
+        )
+
+    def of(self, name: str) -> Iterator[StepFate]:
+        mine = {v.jid: v for v in self._versions if v.journey.name == name}
+        fates = {(m.jid, m.step): m for m in self._migrations(name, list(mine.values()))}
+        for jid, step, n in self._people:
+            if jid in mine:
+                fate = fates.get((jid, step))
+                yield StepFate(
+                    version=version_of(mine[jid].journey), path=mine[jid].graph.stops[step].path, people=n,
+                    fate=fate.fate if fate else "pin", to=fate.to_path if fate and fate.fate == "map" else None,
+                )  # fmt: skip
+
+    def _migrations(self, name: str, mine: list[Version]) -> list[migrating.Migration]:
+        journey = self._wanted.get(name)
+        if journey is None:
+            return []
+        known = next((v for v in mine if version_of(v.journey) == version_of(journey)), None)
+        new = known or Version(jid=0, journey=journey, graph=flatten(journey), current=True)
+        return migrating.migrations(mine, new, known is not None)
 
 
 def _compiled(program: Program) -> Iterator[CompiledSql]:
@@ -242,4 +306,15 @@ def _shadow_traits(engine: Engine, program: Program) -> str | None:
     return "trait_value"
 
 
-__all__ = ["CompiledSql", "ContractPlan", "Deployed", "JourneyPlan", "Plan", "SegmentPlan", "apply", "plan"]
+__all__ = [
+    "CompiledSql",
+    "ContractPlan",
+    "Deployed",
+    "JourneyPlan",
+    "Plan",
+    "SegmentPlan",
+    "StepChange",
+    "StepFate",
+    "apply",
+    "plan",
+]

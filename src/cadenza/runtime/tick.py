@@ -305,7 +305,9 @@ class Ticker:
         if record.kind == "deploy":
             self._engine.execute(f"SET VARIABLE horizon = TIMESTAMP '{at}'")
             self._waves += 1
-            self._program = deploy(self._engine, record.body, record.offset, at.isoformat(), self._waves)
+            self._program = deploy(
+                self._engine, record.body, record.offset, at.isoformat(), self._waves, self._controls
+            )
             self._carried = self._engine.query("SELECT count(*) FROM pending")[0][0]
             self._timer_known = False
             return

@@ -19,7 +19,7 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True):
     ``project`` puts it into a random valid project and leaves it valid. ``call``, where the part needs records of its
     own kind, makes the members of a call besides who it is about and when (``{"type": "track", "event": ...}``), given
     the instant in microseconds; ``percent`` of 100 calls are then of it. Where the members say ``command``, they are a
-    command of their own and about nobody.
+    command of their own and about nobody; where they say ``project``, a deployment.
     """
 
     project: Callable[[Chooser, Project], Project]

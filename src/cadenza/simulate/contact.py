@@ -6,6 +6,7 @@ from cadenza.definitions.kinds import (
     Send,
     topic_of,
 )  # fmt: skip
+from cadenza.definitions.project import version_of
 from cadenza.ids import message_id
 from cadenza.simulate import verdicts
 from cadenza.simulate.evaluate import (
@@ -67,7 +68,7 @@ class Contact(Passages):
         if verdict == verdicts.SEND:
             template = self.project.template(step.template)
             message = Message(
-                message_id=message_id(e.eid, e.step, self._round(e)), eid=e.eid, template=template.name, channel=template.channel,
+                message_id=message_id(e.eid, _said(e), self._round(e)), eid=e.eid, template=template.name, channel=template.channel,
                 topic=topic_of(template), journey=e.journey.name,
                 marketing=template.message_class == "marketing", planned_at=now, deliverable=self.deliverable,
                 address=verdicts.address_of(self.project, template, view) or "",
@@ -75,3 +76,8 @@ class Contact(Passages):
             person.messages.append(message)
             row = (message.message_id, person.pid, template.name, message.address, now, message.deliverable)
             self.rows["messages"].append(row)
+
+
+def _said(e: Enrollment) -> str:
+    """What tells a step's message from all others of the enrollment: its path, and the version where people are mapped."""
+    return f"{version_of(e.journey)}:{e.step}" if e.journey.in_flight == "map" else e.step

@@ -65,7 +65,9 @@ class Controlled(Handing):
                 e.due_since = e.due_since and e.due_since + shift
             else:
                 e.wake_at = wake_at and max(wake_at, now)
-            e.wake_at = now if e.held is not None or _dated(e, self.steps) else e.wake_at
+            e.wake_at = (
+                now if e.held is not None or _dated(self._layout(e.journey).get(e.step, (None, ""))[0]) else e.wake_at
+            )
             e.still = None
 
     def _stop(self, journey: str, now: datetime) -> None:
@@ -93,7 +95,6 @@ class Controlled(Handing):
         return any(queued == "cancel" and self._covers(reach, journey, channel) for reach, queued in self.kills.items())
 
 
-def _dated(e: Enrollment, steps: dict[str, Any]) -> bool:
-    """Whether the enrollment waits until a date."""
-    step = steps[e.journey.name].get(e.step, (None, ""))[0]
+def _dated(step: object) -> bool:
+    """Whether the step is a wait until a date."""
     return isinstance(step, Wait) and step.local is not None and step.local.until_date is not None

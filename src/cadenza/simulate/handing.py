@@ -112,7 +112,7 @@ class Handing(State):
                     e.wake_at = min(e.wake_at, now)
 
     def _waits_to_send(self, e: Enrollment) -> bool:
-        step = self.steps[e.journey.name].get(e.step, (None, ""))[0]
+        step = self._layout(e.journey).get(e.step, (None, ""))[0]
         return isinstance(step, Send) and e.still is None
 
     def _withdraw_task(self, e: Enrollment, reason: str, now: datetime) -> None:

@@ -59,8 +59,7 @@ class Model(Contact):
         elif record.kind == "command":
             self._obey(body, now)
         elif record.kind == "deploy":
-            if msgspec.convert(msgspec.json.decode(record.body)["project"], Project) != self.given:
-                raise ModelError("The reference model runs one project only.", where=f"record {record.offset}")
+            self._deploy(msgspec.convert(msgspec.json.decode(record.body)["project"], Project), now)
         elif record.kind in ("call", "outcome", "task"):
             known, before = record.kind != "call", (len(self.owner), self.merges)
             person = self._resolve(int(body["person"])) if known else self._identify(record, body, now)
@@ -68,6 +67,16 @@ class Model(Contact):
                 self._record(person, record, body, now, news=(len(self.owner), self.merges) != before)
         else:
             raise ModelError(f"No record is of the kind '{record.kind}'.", where=f"record {record.offset}")
+
+    def _deploy(self, project: Project, now: datetime) -> None:
+        """C4, and memberships as of now. Traits and properties are those of the first project."""
+        if (project.traits, project.contracts) != (self.given.traits, self.given.contracts):
+            raise ModelError("The reference model does not read history again for new traits and properties.")
+        mapped = self._migrate(project, now)
+        for person in self.persons.values():
+            self._segments(person, self._view(person, now, None), "deploy")
+        for person in mapped:
+            person.check_at = now
 
     def next_due(self) -> datetime | None:
         """The instant of the next timer of anyone."""
@@ -184,7 +193,7 @@ class Model(Contact):
         self._journeys(person, view, changes)  # 10
         decided = self._govern(person, self._view(person, now, item))  # 11, 12
         for e in decided:
-            follows = self.steps[e.journey.name][e.step][1]
+            follows = self._layout(e.journey)[e.step][1]
             self._go(person, e, msgspec.structs.replace(view, flags=e.flags), e.verdict or "", follows)
         for e in person.live():  # 13
             e.check_at = self._next_check(e, view)

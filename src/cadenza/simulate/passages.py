@@ -24,7 +24,6 @@ from cadenza.definitions.kinds import (
     WaitFor,
 )  # fmt: skip
 from cadenza.ids import bucket, enrollment_id
-from cadenza.simulate.controlled import Controlled
 from cadenza.simulate.evaluate import (
     View,
     changes_at,
@@ -34,9 +33,10 @@ from cadenza.simulate.evaluate import (
 )  # fmt: skip
 from cadenza.simulate.local_time import dated, rests_until
 from cadenza.simulate.person import END, START, Enrollment, Person, inner_steps
+from cadenza.simulate.redeployed import Redeployed
 
 
-class Passages(Controlled):
+class Passages(Redeployed):
     """10 of the specification."""
 
     def _journeys(self, person: Person, view: View, changes: set[tuple[str, str]]) -> None:
@@ -147,13 +147,15 @@ class Passages(Controlled):
     # --- 10.4 steps ----------------------------------------------------------------------------------------
 
     def _step(self, enrollment: Enrollment) -> Step | None:
-        return self.steps[enrollment.journey.name].get(enrollment.step, (None, ""))[0]
+        return self._layout(enrollment.journey).get(enrollment.step, (None, ""))[0]
 
     def _progress(self, person: Person, e: Enrollment, view: View) -> None:
         if e.step == START:
-            self._go(person, e, view, "entered", "steps[0]" if e.journey.steps else END)
+            if e.still is None:
+                cause = "restarted" if e.restarted else "entered"
+                self._go(person, e, view, cause, "steps[0]" if e.journey.steps else END)
             return
-        step, follows = self.steps[e.journey.name][e.step]
+        step, follows = self._layout(e.journey)[e.step]
         due, cause, reason = e.due(view.now), None, "completed"
         match step:
             case Wait(local=LocalWait(until_date=str())) if e.still is not None:
@@ -177,7 +179,7 @@ class Passages(Controlled):
             case HandOff():
                 cause, arm = self._task_way(e, step, view.now)
                 inside = f"{e.step}.hand_off.{arm}.steps[0]"
-                follows = inside if inside in self.steps[e.journey.name] else follows
+                follows = inside if inside in self._layout(e.journey) else follows
         if e.still is not None:
             e.held = e.held or ((cause, follows, reason) if cause else None)
             return
@@ -192,7 +194,7 @@ class Passages(Controlled):
 
     def _go(self, person: Person, e: Enrollment, view: View, cause: str, path: str, reason: str = "completed") -> None:
         """Walk to the next resting step, or the end."""
-        now, steps, left = view.now, self.steps[e.journey.name], e.step
+        now, steps, left = view.now, self._layout(e.journey), e.step
         without_event = msgspec.structs.replace(view, item=None)
         while path != END:
             step, follows = steps[path]
@@ -240,11 +242,11 @@ class Passages(Controlled):
         return view.now + timedelta(seconds=rest)
 
     def _labelled(self, journey: Journey, label: str) -> str:
-        return next(path for path, (step, _) in self.steps[journey.name].items() if step.label == label)
+        return next(path for path, (step, _) in self._layout(journey).items() if step.label == label)
 
     def _round(self, e: Enrollment) -> int:
         """How many jumps the passage has taken, of those that can still be come to from where it is."""
-        steps, seen, left = self.steps[e.journey.name], set[str](), [e.step]
+        steps, seen, left = self._layout(e.journey), set[str](), [e.step]
         while left:
             path = left.pop()
             if path == END or path in seen:
@@ -269,7 +271,7 @@ class Passages(Controlled):
     def _inside(self, e: Enrollment, inner: str, follows: str) -> str:
         """The first step of a list inside the step at which the passage is; what follows when it is empty."""
         first = f"{e.step}.wait_for.{inner}[0]"
-        return first if first in self.steps[e.journey.name] else follows
+        return first if first in self._layout(e.journey) else follows
 
     def _taken(self, step: Branch, path: str, view: View) -> str:
         for i, arm in enumerate(step.arms):

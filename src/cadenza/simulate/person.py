@@ -56,6 +56,8 @@ class Enrollment(msgspec.Struct, kw_only=True, eq=False):
     """While its journey pauses: how (freeze or run) and since when."""
     clocks: tuple[datetime | None, datetime] = (None, EPOCH)
     """``wake_at`` and ``limit_at`` as they were when the pause began."""
+    restarted: bool = False
+    """Whether it began because a version took the place of another."""
     held: tuple[str, str, str] | None = None
     """The way on that a pause held back: cause, path that follows, reason where that is the end."""
     task: Task | None = None

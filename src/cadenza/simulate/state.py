@@ -25,6 +25,7 @@ from cadenza.definitions.expression import (
     walk,
 )
 from cadenza.definitions.implied import implied
+from cadenza.definitions.kinds import Journey, Step
 from cadenza.definitions.project import Project
 from cadenza.simulate.evaluate import (
     Event,
@@ -36,19 +37,15 @@ from cadenza.simulate.evaluate import (
 )  # fmt: skip
 from cadenza.simulate.person import Person, layout
 
+Layout = dict[str, tuple[Step, str]]
+
 
 class State:
     """Everybody, and everything that has happened to them under one project."""
 
     def __init__(self, project: Project) -> None:
-        self.given, project = project, implied(project)
-        self.project = project
-        self.types = {name: p.type for c in (*BUILTIN_CONTRACTS, *project.contracts) for name, p in declared(c).items()}
-        self.traits = {t.name: t for t in project.traits}
-        self.steps = {j.name: {p: (s, follows) for p, s, follows in layout(j.steps)} for j in project.journeys}
-        self.order = sorted(project.journeys, key=lambda j: (-j.priority, j.name))
-        self.purposes = _purposes(project)
-        self.reactive = _reactive(project)
+        self._layouts: dict[int, tuple[Journey, Layout]] = {}
+        self._take(project)
         self.persons: dict[int, Person] = {}
         self.merged_into: dict[int, int] = {}
         self.owner: dict[tuple[str, str], int] = {}
@@ -78,6 +75,23 @@ class State:
         """Enrollments that ended by their goal."""
         self._applied = 0
         self._items, self._last = 0, (EPOCH, 0)
+
+    def _take(self, project: Project) -> None:
+        """Put a project in force: ``given`` is as it was deployed, ``project`` with what its triggers imply."""
+        self.given, project = project, implied(project)
+        self.project = project
+        self.types = {name: p.type for c in (*BUILTIN_CONTRACTS, *project.contracts) for name, p in declared(c).items()}
+        self.traits = {t.name: t for t in project.traits}
+        self.order = sorted(project.journeys, key=lambda j: (-j.priority, j.name))
+        self.purposes = _purposes(project)
+        self.reactive = _reactive(project)
+
+    def _layout(self, journey: Journey) -> Layout:
+        """The steps of a version of a journey: path -> the step and the path that follows it."""
+        found = self._layouts.get(id(journey))
+        if found is None:
+            found = self._layouts[id(journey)] = (journey, {p: (s, f) for p, s, f in layout(journey.steps)})
+        return found[1]
 
     def _resolve(self, pid: int) -> Person | None:
         while pid in self.merged_into:

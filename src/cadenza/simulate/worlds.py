@@ -164,6 +164,9 @@ class _Log:
         for added, percent in self._added:
             if chance(c, percent):
                 said = added(c, self._project, self._at)
+                if "project" in said:
+                    self._project = said["project"]
+                    return "deploy", said
                 return ("command", said) if "command" in said else ("call", body | said)
         if roll < 60:
             name = pick(c, [*EVENTS, "Order Completed", "Order Completed", "Product Viewed", "Ping"])

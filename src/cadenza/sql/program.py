@@ -125,7 +125,7 @@ def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[
         if stop.kind == "enter":
             rows["t_enter"].append({"jid": jid, "step": stop.step, "journey": stop.journey})
         if stop.kind == "send":
-            rows["t_send"].append(_send_row(program, jid, stop))
+            rows["t_send"].append(_send_row(program, version, stop))
         if stop.local is not None:
             row = local_row(stop.local, program.project.policy.calendars)
             rows["t_local"].append({"jid": jid, "step": stop.step, **row})
@@ -183,11 +183,13 @@ def _splits(tree: Tree) -> set[str]:
     return set()
 
 
-def _send_row(program: Program, jid: int, stop: Stop) -> dict[str, Any]:
+def _send_row(program: Program, version: Version, stop: Stop) -> dict[str, Any]:
     template, path = program.templates[stop.template], stop.path
-    suffix = message_id(0, path, stop.round)[16:]
+    # Who was mapped may come by a path again at which the older version has sent already.
+    said = f"{version_of(version.journey)}:{path}" if version.journey.in_flight == "map" else path
+    suffix = message_id(0, said, stop.round)[16:]
     return {
-        "jid": jid, "step": stop.step, "path": path, "suffix": suffix,
+        "jid": version.jid, "step": stop.step, "path": path, "suffix": suffix,
         "template": stop.template, "template_version": version_of(template),
         "channel": template.channel, "purpose": template.purpose, "message_class": template.message_class,
         "destination": program.project.destination_of(template.channel).name,

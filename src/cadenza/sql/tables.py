@@ -82,7 +82,7 @@ TABLES: tuple[Table, ...] = (
     _table("enrollment", "journeys", "a passage of a person (and entry key) through a journey", "eid",
            "eid BIGINT, pid BIGINT, origin_pid BIGINT, jid INTEGER, key VARCHAR, entered_at TIMESTAMP, "
            "entry_offset BIGINT, limit_at TIMESTAMP, step INTEGER, wake_at TIMESTAMP, due_since TIMESTAMP",
-           updated=("step", "wake_at", "due_since", "limit_at")),
+           updated=("step", "wake_at", "due_since", "limit_at", "jid")),
     _table("enrollment_end", "journeys", "the one end of an enrollment", "eid",
            "eid BIGINT, pid BIGINT, jid INTEGER, ts TIMESTAMP, reason VARCHAR"),
     _table("control", "journeys", "a command that pauses, stops or kills, or ends that", "offset_",

@@ -41,6 +41,7 @@ from cadenza.surfaces.collect_asked import declared_script
 from cadenza.surfaces.explain_text import render_explanation, render_why_not
 from cadenza.surfaces.logs import Format, set_up
 from cadenza.surfaces.on_project import HERE, OnProject, alone, instant, using
+from cadenza.surfaces.operations import Apply
 from cadenza.surfaces.plan_text import render_plan
 from cadenza.surfaces.problem import EXIT_INPUT, EXIT_OK, EXIT_USAGE, exit_code
 from cadenza.surfaces.progress import Display, on_import, on_tick
@@ -122,16 +123,20 @@ def validate(*, strict: Annotated[bool, Parameter(negative=())] = False, on: OnP
 
 
 @app.command
-def plan(*, sql: Annotated[bool, Parameter(negative=())] = False, on: OnProject = HERE) -> int:
+def plan(
+    *, sql: Annotated[bool, Parameter(negative=())] = False, version: str | None = None, on: OnProject = HERE
+) -> int:
     """Show what applying the project would change, and how many people it touches.
 
     Parameters
     ----------
     sql
         Show the SQL that conditions compile to.
+    version
+        Not the folder but what was deployed under this fingerprint.
     """
     with using(on) as (workspace, terminal, _):
-        found: Plan = ask(workspace, "plan")
+        found: Plan = ask(workspace, "plan", version=version)
         if on.json:
             terminal.answer(found)
         terminal.show(*render_plan(found, sql))
@@ -139,16 +144,20 @@ def plan(*, sql: Annotated[bool, Parameter(negative=())] = False, on: OnProject 
 
 
 @app.command
-def apply(*, yes: Annotated[bool, Parameter(negative=())] = False, on: OnProject = HERE) -> int:
+def apply(
+    *, yes: Annotated[bool, Parameter(negative=())] = False, version: str | None = None, on: OnProject = HERE
+) -> int:
     """Put the project in force. Shows the plan first, and asks when a person is there to answer.
 
     Parameters
     ----------
     yes
         Do not ask.
+    version
+        Not the folder but what was deployed under this fingerprint: to go back.
     """
     with using(on) as (workspace, terminal, display):
-        found: Plan = ask(workspace, "plan")
+        found: Plan = ask(workspace, "plan", version=version)
         terminal.show(*render_plan(found, sql=False))
         if not found.changes:
             if on.json:
@@ -156,7 +165,7 @@ def apply(*, yes: Annotated[bool, Parameter(negative=())] = False, on: OnProject
             return EXIT_OK
         if not (yes or on.json) and sys.stdin.isatty() and not Confirm.ask("Apply this?", console=terminal.out):
             return EXIT_INPUT
-        deployed = ask(workspace, "apply")
+        deployed = ask(workspace, "apply", body=Apply(version=version))
         if find_server(workspace.folder) is None:
             _run(workspace, display, "Applying", None)
         if on.json:

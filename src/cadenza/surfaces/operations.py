@@ -45,6 +45,12 @@ class JourneyView(msgspec.Struct, frozen=True, kw_only=True):
     figures: JourneyFigures | None
 
 
+class Apply(msgspec.Struct, frozen=True, kw_only=True):
+    """``version``: the fingerprint of a deployed version, to go back; without it, the project folder."""
+
+    version: str | None = None
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of a query, each by column name."""
 
@@ -188,12 +194,15 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(Parameter(name="kind", place="path", meaning="A kind of definition.", enum=tuple(schemas())),),
     ),
     Operation(
-        path="/api/plan", name="plan", answer=Plan, group="definitions", run=lambda workspace, _: workspace.plan(),
+        path="/api/plan", name="plan", answer=Plan, group="definitions", run=lambda workspace, given: workspace.plan(given["version"]),
         summary="What applying the project folder would change, and how many people it touches",
+        parameters=(
+            Parameter(name="version", place="query", meaning="The fingerprint of a deployed version, in place of the folder."),
+        ),
     ),
     Operation(
         path="/api/apply", name="apply", method="POST", answer=Deployed, group="definitions",
-        run=lambda workspace, _: workspace.apply(),
-        summary="Apply the project folder: a record of the log, in force when it is decided",
+        run=lambda workspace, given: workspace.apply(version=given["body"].version), body=Apply,
+        summary="Apply the project folder, or an older version: a record of the log, in force when it is decided",
     ),
 )  # fmt: skip

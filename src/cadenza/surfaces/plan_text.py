@@ -15,7 +15,9 @@ from cadenza.workspace import JourneyPlan, Plan
 _SIGNS = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 _SINGULAR = {"policy": "policy", "identity": "identity", "project": "project"}
 _MOST_REASONS = 10
-_INSIDE = {"pin": "finish on the version they entered", "exit": "leave the journey"}
+_INSIDE = {"pin": "finish on the version they entered", "exit": "leave the journey", "restart": "begin again",
+           "map": "go over, step by step"}  # fmt: skip
+_STEP_FATE = {"pin": "finish on their version", "exit": "leave the journey", "restart": "begin again"}
 
 
 def render_plan(plan: Plan, sql: bool) -> list[RenderableType]:
@@ -77,8 +79,26 @@ def _people(plan: Plan) -> Iterator[RenderableType]:
         yield _table(
             "People inside journeys that change", ("journey", "inside", "they"), [*map(_inside, plan.journeys)]
         )
+        yield from _steps(plan)
     if not plan.segments and not any(j.inside for j in plan.journeys):
         yield Text(f"None of the {plan.persons:,} persons changes segment or journey by this.")
+
+
+def _steps(plan: Plan) -> Iterator[RenderableType]:
+    """Per journey: the steps that differ, and what happens to those at each step."""
+    for journey in plan.journeys:
+        if journey.step_changes:
+            yield Text(f"\nSteps of {journey.name}", style="bold")
+        for step in journey.step_changes:
+            sign, style = _SIGNS[step.change]
+            was = f" (was: {step.was})" if step.was is not None else ""
+            yield Text(f"  {sign} {step.path}: {step.words}{was}", style=style)
+        if journey.people:
+            rows = [
+                (p.path, p.version[:8], p.people, f"stand at {p.to}" if p.to else _STEP_FATE.get(p.fate, p.fate))
+                for p in journey.people
+            ]
+            yield _table(f"People in {journey.name}", ("step", "version", "people", "they"), rows)
 
 
 def _inside(journey: JourneyPlan) -> tuple[str, int, str]:

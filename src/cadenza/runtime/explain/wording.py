@@ -59,6 +59,8 @@ _CAUSES = {
     "dropped": "message dropped",
     "updated": "profile updated",
     "asked": "entered the other journey, where it lets in",
+    "restarted": "began again in a new version",
+    "mapped": "moved into a new version",
 }
 _AWAITED = re.compile(r"^any\[(\d+)\]\.steps$")
 _ARM = re.compile(r"^arms\[(\d+)\]\.steps$")

@@ -13,6 +13,7 @@ from cadenza.simulate.additions import (
     jumps,
     local_waits,
     values,
+    versions,
     waits,
 )
 
@@ -27,4 +28,5 @@ ADDITIONS: dict[str, Addition] = {
     "local_waits": local_waits.ADDITION,
     "values": values.ADDITION,
     "waits": waits.ADDITION,
+    "versions": versions.ADDITION,
 }

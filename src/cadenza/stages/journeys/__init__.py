@@ -57,7 +57,6 @@ from cadenza.stages.journeys.walking import (
     moves as moves,
     nothing_live as nothing_live,
     passages as passages,
-    replace as replace,
     settle as settle,
     ways as ways,
 )

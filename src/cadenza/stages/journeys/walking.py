@@ -43,12 +43,6 @@ def nothing_live() -> list[Step]:
     return [_SCRIPT.step("w_state_none"), _SCRIPT.step("w_end_none")]
 
 
-def replace(jids: frozenset[int]) -> list[Step]:
-    """End the passages inside replaced versions."""
-    parts = [number(j) for j in sorted(jids)]
-    return [_SCRIPT.step("replace_end", jids=parts), _SCRIPT.step("replace_rest", jids=parts)]
-
-
 def ends(entrants: bool, live: bool) -> list[Step]:
     """Who ends in this wave, and why."""
     if not live:

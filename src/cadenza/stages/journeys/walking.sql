@@ -38,6 +38,7 @@ SELECT * FROM (
     WHEN 'wait_date' THEN :dated
     WHEN 'update' THEN CASE WHEN s.wake_at <= s.now THEN 'updated' END
     WHEN 'enter' THEN CASE WHEN s.wake_at <= s.now THEN 'asked' END
+    WHEN 'start' THEN CASE WHEN s.wake_at <= s.now THEN 'restarted' END
     WHEN 'wait_for' THEN CASE WHEN :matched THEN 'matched' WHEN s.wake_at <= s.now THEN 'timeout' END END AS way
   FROM w_state AS s ANTI JOIN w_end AS x ON x.eid = s.eid JOIN t_stop AS t ON t.jid = s.jid AND t.step = s.step JOIN w_ctx AS c ON c.pid = s.pid
 ) AS g WHERE g.way IS NOT NULL;
@@ -113,11 +114,3 @@ CREATE OR REPLACE TEMP TABLE w_state (rid BIGINT, eid BIGINT, pid BIGINT, jid IN
 -- name: w_end_none
 -- Nobody ends by an exit in the wave.
 CREATE OR REPLACE TEMP TABLE w_end (rid BIGINT, eid BIGINT, pid BIGINT, jid INTEGER, step INTEGER, now TIMESTAMP, offset_ BIGINT, reason VARCHAR);
-
--- name: replace_end
--- A new version that ends those inside older ones.
-INSERT INTO enrollment_end SELECT e.eid, e.pid, e.jid, getvariable('horizon'), 'replaced' FROM enrollment AS e WHERE e.step >= 0 AND e.jid IN (:jids);
-
--- name: replace_rest
--- And rests them nowhere.
-UPDATE enrollment SET step = -1, wake_at = NULL WHERE step >= 0 AND jid IN (:jids);
