@@ -306,3 +306,24 @@ def test_what_does_not_exist_is_not_commanded(mails: Site, act: Callable[[Contro
     with pytest.raises(CadenzaError):
         act(mails.controls)
     assert mails.log.head() == before
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_who_is_superseded_leaves_and_their_published_messages_are_withdrawn(site: Site, claimed: bool) -> None:
+    """Also when the message is in the outbox already, and even when it is claimed for a call that has not begun."""
+    low = journey("low", Send(template="t"), Wait(duration_s=7200), arena="a", priority=10)
+    high = journey("high", Wait(duration_s=60), arena="a", priority=20, entry=Entry(on=Trigger(event="Asked")))
+    site.deploy(project(low, high))
+    site.log.append(
+        [NewRecord(kind="command", source="", message_id="live", body=b'{"command":"live"}')], to_micros(START)
+    )
+    site.at(1, "Start")
+    [row] = site.outbox.list()
+    assert (row.state, row.message.journey) == ("ready", "low")
+    now = to_micros(site.clock.now())
+    if claimed:
+        assert site.outbox.claim("w", now, 10**10, 10, 0)
+    site.at(1.5, "Asked")
+    assert ("superseded", 1.5) in site.moves()
+    assert (_state(site, row.message.message_id), site.outbox.list()[-1].detail) == ("cancelled", "superseded")
+    assert site.outbox.begin([row.message.message_id], "w", now) == []

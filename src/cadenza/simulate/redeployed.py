@@ -71,8 +71,8 @@ class Redeployed(Controlled):
     def _target(self, e: Enrollment, old: Step | None, journey: Journey) -> str | None:
         to = journey.step_map.get(e.step)
         step = self._layout(journey)[to][0] if to is not None else None
-        clock = isinstance(step, Wait) and step.local is not None
-        return None if clock and not (isinstance(old, Wait) and old.local == step.local) else to
+        local = step.local if isinstance(step, Wait) else None
+        return None if local is not None and not (isinstance(old, Wait) and old.local == local) else to
 
     def _stand_at(self, e: Enrollment, old: Step | None, journey: Journey, to: str, now: datetime) -> None:
         new = self._layout(journey)[to][0]

@@ -82,6 +82,7 @@ class State:
         self.project = project
         self.types = {name: p.type for c in (*BUILTIN_CONTRACTS, *project.contracts) for name, p in declared(c).items()}
         self.traits = {t.name: t for t in project.traits}
+        self.steps = {j.name: self._layout(j) for j in project.journeys}
         self.order = sorted(project.journeys, key=lambda j: (-j.priority, j.name))
         self.purposes = _purposes(project)
         self.reactive = _reactive(project)

@@ -94,7 +94,7 @@ def _steps(plan: Plan) -> Iterator[RenderableType]:
             was = f" (was: {step.was})" if step.was is not None else ""
             yield Text(f"  {sign} {step.path}: {step.words}{was}", style=style)
         if journey.people:
-            rows = [
+            rows: list[tuple[object, ...]] = [
                 (p.path, p.version[:8], p.people, f"stand at {p.to}" if p.to else _STEP_FATE.get(p.fate, p.fate))
                 for p in journey.people
             ]
