@@ -158,21 +158,8 @@ def _places_in(first: _Place) -> Iterator[tuple[str, Step, _Place]]:
         path = f"{first.prefix or 'steps'}[{index}]"
         following = _Place(first.steps, first.prefix, index + 1, first.after)
         yield path, step, following
-        for prefix, below in _lists(step, path):
-            yield from _places_in(_Place(below, prefix, 0, following))
-
-
-def _lists(step: Step, path: str) -> Iterator[tuple[str, tuple[Step, ...]]]:
-    """The step lists inside a step, with the paths before their indexes."""
-    match step:
-        case Branch(arms=arms, unknown=unknown, otherwise=otherwise):
-            yield from ((f"{path}.branch.arms[{i}].steps", arm.steps) for i, arm in enumerate(arms))
-            yield from ((f"{path}.branch.unknown", unknown), (f"{path}.branch.otherwise", otherwise))
-        case Split(arms=arms):
-            yield from ((f"{path}.split.{arm.name}.steps", arm.steps) for arm in arms)
-        case WaitFor(arms=arms, matched=matched, timeout=timeout):
-            yield from ((f"{path}.wait_for.any[{i}].steps", below) for i, below in enumerate(arms))
-            yield from ((f"{path}.wait_for.matched", matched), (f"{path}.wait_for.timeout", timeout))
+        for name, _, below in lists_in(step):
+            yield from _places_in(_Place(below, f"{path}.{name}", 0, following))
 
 
 def resting_paths(journey: Journey) -> list[str]:

@@ -120,7 +120,7 @@ class Handing(State):
         if e.task is not None and e.task.ended is None:
             self._changed(e.task.task_id, e.task.pid, now, "withdrawn", note=reason, ends=True)
             self._task_ended(e.task, "withdrawn")
-            e.task.stopped = reason == "stopped"
+            e.task.stopped = reason in ("stopped", "replaced", "restarted", "moved")
 
 
 def _refused(task: Task, change: str, said: Mapping[str, str | None]) -> str | None:

@@ -25,6 +25,7 @@ class Redeployed(Controlled):
         before = {j.name: version_of(j) for j in self.project.journeys}
         self._take(project)
         mapped: list[Person] = []
+        left: list[Enrollment] = []
         for journey in self.project.journeys:
             version = version_of(journey)
             if before.get(journey.name) == version:
@@ -35,14 +36,14 @@ class Redeployed(Controlled):
             self._go_on(journey.name, now)
             for person in self.persons.values():
                 for e in person.live():
-                    if (
-                        e.journey.name == journey.name
-                        and version_of(e.journey) != version
-                        and self._leave(person, e, journey, known, now)
-                    ):
+                    if e.journey.name != journey.name or version_of(e.journey) == version:
+                        continue
+                    left.append(e)
+                    if self._leave(person, e, journey, known, now):
                         mapped.append(person)
             if mode in ("freeze", "run"):
                 self._stand_still(journey.name, mode, now)
+        self._wake_released(left, now)
         return mapped
 
     def _leave(self, person: Person, e: Enrollment, journey: Journey, known: bool, now: datetime) -> bool:
@@ -56,9 +57,12 @@ class Redeployed(Controlled):
             return False
         e.held = None
         if to is not None:
+            self._withdraw_task(e, "moved", now)
             self._stand_at(e, old, journey, to, now)
             return True
-        self.rows["ends"].append((e.eid, now, "restarted" if fate == "restart" else "replaced"))
+        reason = "restarted" if fate == "restart" else "replaced"
+        self.rows["ends"].append((e.eid, now, reason))
+        self._withdraw_task(e, reason, now)
         e.step, e.wake_at = END, None
         if fate == "restart":
             person.enrollments.append(Enrollment(
