@@ -12,7 +12,7 @@ from cadenza.clock import to_micros
 from cadenza.definitions.expression import FALSE, parse
 from cadenza.definitions.kinds import Destination, Metric, Template, TraitDefinition
 from cadenza.definitions.kinds_journey import Entry, Exit, Journey, Outcome, Send, Trigger, Wait
-from cadenza.definitions.kinds_policy import Cap, Holdout, Policy, QuietHours, Suppress
+from cadenza.definitions.kinds_policy import Cap, Holdout, Policy, QuietHours, SendWindow, Suppress
 from cadenza.definitions.project import Project
 from cadenza.ids import enrollment_id, message_id
 from cadenza.ports.ledger import Record
@@ -63,6 +63,7 @@ def _project() -> Project:
         policy=Policy(
             caps=(Cap(name="daily", limit=1, per_s=_DAY),), quiet_hours=QuietHours(from_="21:00", to="08:00"), deadline_s=0,
             suppress=(Suppress(name="trial", when=parse("plan = 'trial'")),), holdout=Holdout(name="world", share_bp=2000),
+            send_windows=(SendWindow(from_="06:00", to="24:00"),),
         ),
     )  # fmt: skip
 

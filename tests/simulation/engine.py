@@ -55,6 +55,10 @@ class HeldOutbox:
         return []
 
 
+MOST_WAVES = 20_000
+"""Some hundred times what the largest of these worlds takes."""
+
+
 def run_engine(
     project: Project, records: Sequence[Record], batches: Sequence[int], restarts: bool, horizon: datetime,
     folder: Path | None = None, max_waves: int = 512,
@@ -72,19 +76,26 @@ def run_engine(
         shown = min(len(records), shown + max(1, batches[turn % len(batches)]))
         turn += 1
         log.shown = shown
-        while ticker.tick(None, max_waves=max_waves).more:
-            pass
+        _through(ticker, None, max_waves)
         if restarts and path is not None:
             engine.close()
             engine = DuckEngine.open(path, threads=1)
             ticker = Ticker(engine, log, outbox, VirtualClock())  # type: ignore[arg-type]
-    while ticker.tick(horizon, max_waves=max_waves).more:
-        pass
+    _through(ticker, horizon, max_waves)
     found = observe(engine, project)
     if after is not None:
         after(engine, outbox)
     engine.close()
     return found
+
+
+def _through(ticker: Ticker, horizon: datetime | None, max_waves: int) -> None:
+    """Ticks until nothing is left. An engine with a fault may never come there: better a failure than a run that hangs."""
+    waves, more = 0, True
+    while more:
+        report = ticker.tick(horizon, max_waves=max_waves)
+        waves, more = waves + report.waves, report.more
+        assert waves < MOST_WAVES, f"the engine does not come to an end: {waves} waves"
 
 
 def observe(engine: DuckEngine, project: Project) -> Rows:

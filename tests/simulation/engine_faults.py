@@ -123,7 +123,7 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
         Slip("stages/governance/judging.sql", "WHEN c.jurisdiction_ IS NULL THEN 'no_jurisdiction'", "WHEN FALSE THEN 'no_jurisdiction'"),
     ),
     "silence_is_consent": (Slip("sql/jurisdictions.py:consented", 'if j.consent == "opt_out"]', "if True]"),),
-    "calendar_of_utc": (Slip("stages/governance/caps.sql", "g.now + to_seconds(r.off_s) AS local_", "g.now AS local_"),),
+    "calendar_of_utc": (Slip("stages/governance/caps.sql", "g.zone, g.now, g.now + to_seconds(r.off_s) AS local_", "'UTC' AS zone, g.now, g.now AS local_"),),
     "week_from_sunday": (
         Slip("stages/governance/caps.py:_period", "date_trunc('{period}', l.local_)", "(date_trunc('{period}', l.local_ + to_seconds(86400)) - to_seconds(86400))"),
     ),

@@ -63,7 +63,7 @@ PLANTED: dict[str, tuple[str, str, str]] = {
         "verdicts", "    if not marketing:\n        return SEND\n",
         '    if not marketing and person.consented(template.purpose, template.channel):\n        return SEND\n',
     ),
-    "quiet_hours_one_hour_off_in_summer": ("local_time", "max(begin, target - held)", "max(begin, target - offset(zone, after or begin))"),
+    "quiet_hours_one_hour_off_in_summer": ("clocks", "max(begin, target - held)", "max(begin, target - offset(zone, after or begin))"),
     "cap_off_by_one": ("verdicts", "excess = len(times) - cap.limit", "excess = len(times) - cap.limit - 1"),
     "cap_window_closed_at_the_start": (
         "verdicts", "if now - per < at <= now)", "if now - per <= at <= now)\n    per += timedelta(microseconds=1)",
@@ -87,7 +87,7 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     "supersedes_across_arenas": ("passages", "if lower and _rivals(e, entrant.journey) and", "if lower and"),
     "time_alone_is_not_looked_at": ("model", "e.check_at = self._next_check(e, view)", "e.check_at = None"),
     "entering_asks_no_key": ("passages", "asks.key or None", "None"),
-    "two_enter_as_one": ("passages", "if any(e in running for e in same):", "if any(e in running and e.entered_at < view.now for e in same):"),
+    "two_enter_as_one": ("passages", "if any(e in running for e in same) and", "if any(e in running and e.entered_at < view.now for e in same) and"),
     "a_jump_too_many": ("passages", "if times < most:", "if times <= most:\n                        most += 1"),
     "rounds_share_a_message_id": ("contact", "e.step, self._round(e))", "e.step)"),
     "all_must_hold_together": ("passages", "e.seen |= set(true)", "e.seen = set(true)"),
