@@ -22,6 +22,7 @@ NAMES = (
     "live",
     "dbos_peer",
     "collect",
+    "overload",
     "take_in",
     "rebuild",
     "webhooks",

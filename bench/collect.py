@@ -177,7 +177,9 @@ def drive(
 
 
 @contextmanager
-def servers(kind: str, folder: Path, processes: int) -> Iterator[tuple[int, list[subprocess.Popen[bytes]]]]:
+def servers(
+    kind: str, folder: Path, processes: int, **environment: str
+) -> Iterator[tuple[int, list[subprocess.Popen[bytes]]]]:
     """Server processes on one port, ready; ended in order."""
     sockets = listening_sockets(processes)
     started = []
@@ -186,7 +188,7 @@ def servers(kind: str, folder: Path, processes: int) -> Iterator[tuple[int, list
             number = listening.fileno()
             command = [sys.executable, "-m", "bench.collect_servers", kind, str(folder), str(n), str(number)]
             started.append(subprocess.Popen(
-                command, cwd=Path(__file__).parent.parent, env=child_environment(), pass_fds=[number], stdout=subprocess.PIPE,
+                command, cwd=Path(__file__).parent.parent, env=child_environment() | environment, pass_fds=[number], stdout=subprocess.PIPE,
             ))  # fmt: skip
         for server in started:
             assert server.stdout is not None

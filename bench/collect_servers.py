@@ -38,6 +38,8 @@ CONTRACT = Contract(
     },
 )
 PROJECT = Project(contracts=(CONTRACT,))
+BACKLOG = "CADENZA_BENCH_BACKLOG"
+"""Bytes that may wait for the log, where a benchmark bounds them."""
 COUNTED = "postgres.json"
 PATIENCE_S = 300
 
@@ -49,7 +51,8 @@ def listening_sockets(processes: int) -> list[socket.socket]:
 
 def serve(kind: str, folder: Path, number: int, listening: socket.socket) -> None:
     """One server process until SIGINT."""
-    clock, limits, journals = SystemClock(), Limits(), folder / "journal"
+    clock, journals = SystemClock(), folder / "journal"
+    limits = Limits(backlog_bytes=int(os.environ.get(BACKLOG, Limits().backlog_bytes)))
     if kind == "postgres":
         from bench.collect_postgres import postgres_app
 

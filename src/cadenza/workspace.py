@@ -24,6 +24,7 @@ from cadenza.adapters.local_server import LocalServer, ServerInfo
 from cadenza.adapters.mailbox import Mailbox
 from cadenza.adapters.opened import OpenedChannels
 from cadenza.adapters.settings import resolve_secret, write_keys
+from cadenza.adapters.telemetry import open_spans
 from cadenza.clock import Clock, SystemClock, from_micros
 from cadenza.definitions.library import blueprint_files
 from cadenza.definitions.load import Loaded, load
@@ -217,8 +218,8 @@ class Workspace:
 
     @cached_property
     def measures(self) -> Measures:
-        """What this process measures of itself."""
-        return Measures(self.clock)
+        """What this process measures of itself. Raises OperatingError when it is to trace itself and cannot."""
+        return Measures(self.clock, open_spans(os.environ, self.clock))
 
     @cached_property
     def screen(self) -> Screen:
@@ -241,8 +242,9 @@ class Workspace:
         """What hands messages to the channels of the project in force; its ``run`` is the delivery loop."""
         channels = OpenedChannels(self._last_known, self._made(), self.clock)
         return Deliverer(
-            self._outbox, self._sequenced, channels, self._last_known, self.clock, "server", jitter=random_fraction
-        )
+            self._outbox, self._sequenced, channels, self._last_known, self.clock, "server", jitter=random_fraction,
+            called=self.measures.called,
+        )  # fmt: skip
 
     def mailbox(self) -> Mailbox:
         """The development mailbox of this project."""
@@ -374,7 +376,7 @@ class Workspace:
         """Close what was opened. The workspace opens again when it is used again."""
         self.__dict__.pop("_live", None)
         self.__dict__.pop("_sequenced", None)
-        for part in ("_engine", "_outbox", "sequencer", "_log", "_archive_files"):
+        for part in ("_engine", "_outbox", "sequencer", "_log", "_archive_files", "measures"):
             opened = self.__dict__.pop(part, None)
             if opened is not None:
                 opened.close()

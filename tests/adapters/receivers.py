@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from cadenza.ports.channel import Rendered
 
@@ -118,6 +120,15 @@ class Posts:
 
     def ids(self) -> list[str]:
         return [headers["idempotency-key"] for headers, _ in self.received]
+
+
+def told_spans(posts: Posts) -> list[tuple[str, Span]]:
+    """(service, span) of every span that was sent to the HTTP server by OTLP."""
+    told = [ExportTraceServiceRequest.FromString(body) for _, body in posts.received]
+    return [
+        (next(a.value.string_value for a in of.resource.attributes if a.key == "service.name"), span)
+        for request in told for of in request.resource_spans for scope in of.scope_spans for span in scope.spans
+    ]  # fmt: skip
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import bench.__main__ as everything
-from bench import backtest, collect, curve, dbos_peer, forward, live, rebuild, take_in, wave, webhooks, year
+from bench import backtest, collect, curve, dbos_peer, forward, live, overload, rebuild, take_in, wave, webhooks, year
 from bench.figures import Figure, number, percentile, table
 from bench.shop import FIRST_PID, NOON, WRITTEN, Written, fill, happens, later, make_project
 from bench.ticking import Bench
@@ -132,6 +132,13 @@ def test_collect() -> None:
     assert all(f.value > 0 for f in found)
     mixed = collect.measure("cadenza", 1, 0.5, 4)
     assert mixed["stored"] >= mixed["single"]["events"] + mixed["batch"]["events"]
+
+
+def test_overload() -> None:
+    """What it acknowledged is there, or it would have ended with an error."""
+    found = overload.figures(Namespace(small=True, seconds=60))
+    assert [f.aim for f in found] == [None, 1024, None] * 2
+    assert all(f.value > 0 for f in found) and "refused with 429" in found[0].note
 
 
 def test_take_in() -> None:

@@ -1,4 +1,4 @@
-"""Nothing that a customer sent is ever in the log, in what the server prints, or in its metrics."""
+"""Nothing that a customer sent is ever in the log, in what the server prints, in its metrics or in its spans."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.conftest import ROOT, environment, eventually, fetch
+from tests.adapters.receivers import http_server, told_spans
 
 KEY = "starter-write-key"
 SMTP = """destination: mail
@@ -81,10 +82,11 @@ def test_no_canary_gets_out(starter: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     out, err = (tmp_path / "out").open("w+"), (tmp_path / "err").open("w+")
-    with out, err:
+    with http_server() as (traces, port), out, err:
+        tracing = environment(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}")
         script = ROOT / "tests" / "operate" / "failing_server.py"
         process = subprocess.Popen(
-            [sys.executable, str(script), "run", "--port", "0", "--log", "json"], cwd=folder, env=environment(),
+            [sys.executable, str(script), "run", "--port", "0", "--log", "json"], cwd=folder, env=tracing,
             stdin=subprocess.DEVNULL, stdout=out, stderr=err,
         )  # fmt: skip
         try:
@@ -106,7 +108,10 @@ def test_no_canary_gets_out(starter: Path, tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
     printed, logged = Path(out.name).read_text(), Path(err.name).read_text()
-    for name, text in {"stdout": printed, "stderr": logged, "metrics": metrics, "health": json.dumps(health)}.items():
+    spans = told_spans(traces)
+    assert {span.name for _, span in spans} == {"commit", "sequence", "tick", "deliver"}
+    told = {"stdout": printed, "stderr": logged, "metrics": metrics, "health": json.dumps(health), "spans": str(spans)}
+    for name, text in told.items():
         assert "canary" not in text.lower(), (
             f"{name}: {[line for line in text.splitlines() if 'canary' in line.lower()]}"
         )

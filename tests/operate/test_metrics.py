@@ -71,12 +71,12 @@ def test_many_reasons_share_one_label(shop: Workspace, monkeypatch: pytest.Monke
 
 def test_commits_and_ticks_are_timed(shop: Workspace) -> None:
     shop.measures.committed(7, 0.003)
-    shop.measures.sequenced(0.02)
+    shop.measures.sequenced(3, 0.02)
     report = TickReport(
         ticks=1, records=9, waves=2, messages=0, carried=0, consumed=9, horizon=datetime(2026, 1, 1), more=False
     )
     shop.measures.ticked(report, 0.2)
-    shop.measures.failed("tick")
+    shop.measures.failed("tick", "StoreError")
     found = samples(shop)
     assert found["cadenza_group_commit_seconds_count",] == 1
     assert found["cadenza_group_commit_seconds_bucket", "0.005"] == 1

@@ -17,6 +17,7 @@ from cadenza.definitions.project import Project
 from cadenza.errors import LedgerError
 from cadenza.ledger.journal import JournalWriter
 from cadenza.ledger.log import SqliteLog
+from cadenza.ledger.tally import Counts
 from cadenza.runtime.collect import MAX_BODY, Collector
 from cadenza.runtime.quarantine import Quarantine
 from cadenza.runtime.sequence import Sequencer
@@ -215,19 +216,58 @@ def test_a_payload_is_taken_in_when_its_rule_is_mended(tmp_path):
         assert len(opened.stored()) == 1
 
 
-def test_a_payload_of_several_calls_stays_until_its_sender_repeats_it(tmp_path):
-    webhook = GENERIC.replace(
-        "records:", "records:\n  who: { call: identify, topics: [thing], user_id: who, traits: { n: n } }"
-    )
+WHO = GENERIC.replace(
+    "records:", "records:\n  who: { call: identify, topics: [thing], user_id: who, traits: { n: n } }"
+)
+
+
+def test_a_payload_that_makes_several_calls_is_taken_in_whole(tmp_path):
+    """One of its calls was good when it came; the other joins it, and what is there already is a duplicate."""
     body = body_of(n="five")
-    with hooks(tmp_path, webhook) as opened:
+    with hooks(tmp_path, WHO) as opened:
         assert opened.send(body, signed("hmac", body)).status == 200
         assert [call["type"] for call in opened.stored()] == ["identify"]
-        opened.site.project = project_of(tmp_path / "project", webhook.replace("integer(n)", "text(n)"))
+        opened.site.project = project_of(tmp_path / "project", WHO.replace("integer(n)", "text(n)"))
         quarantine = Quarantine(opened.site.log, lambda: opened.site.project, opened.site.clock)
-        assert quarantine.replay("me").refused == {"webhook: several_calls": 1}
+        assert quarantine.replay("me").stored == 1
+        assert [call["type"] for call in opened.stored()] == ["identify", "track"]
+        assert opened.site.log.stored_counts() == Counts(received=3, stored=2, duplicate=1)
         assert opened.send(body, signed("hmac", body)).status == 200
         assert [call["type"] for call in opened.stored()] == ["identify", "track"]
+        assert opened.site.log.stored_counts() == Counts(received=5, stored=2, duplicate=3)
+
+
+def test_calls_whose_ids_are_taken_by_other_payloads_stay(tmp_path):
+    with hooks(tmp_path, WHO) as opened:
+        for body in (body_of(n="five"), body_of(n="six")):
+            assert opened.send(body, signed("hmac", body)).status == 200
+        assert [call["type"] for call in opened.stored()] == ["identify"]
+        opened.site.project = project_of(tmp_path / "project", WHO.replace("integer(n)", "text(n)"))
+        quarantine = Quarantine(opened.site.log, lambda: opened.site.project, opened.site.clock)
+        told = quarantine.replay("me")
+        assert (told.stored, told.refused) == (1, {"conflict": 2}), (
+            "the identify of 'six' by itself, and its whole payload"
+        )
+        assert [call["type"] for call in opened.stored()] == ["identify", "track"]
+        counts = opened.site.log.stored_counts()
+        assert counts == Counts(received=5, stored=2, duplicate=1, quarantined=2)
+        assert (again := quarantine.replay("me")).refused == {"conflict": 2} and not again.stored
+        assert opened.site.log.stored_counts() == counts
+
+
+def test_one_call_of_a_payload_whose_id_is_taken_stays_by_itself(tmp_path):
+    """The track has been stored with another payload, the identify with this one: the payload leaves, a conflict stays."""
+    with hooks(tmp_path, GENERIC) as opened:
+        assert opened.send(body_of(n=5), signed("hmac", body_of(n=5))).status == 200
+        assert [call["type"] for call in opened.stored()] == ["track"]
+        opened.site.project = project_of(tmp_path / "project", WHO)
+        assert opened.send(body_of(n="five"), signed("hmac", body_of(n="five"))).status == 200
+        assert [call["type"] for call in opened.stored()] == ["track", "identify"]
+        opened.site.project = project_of(tmp_path / "project", WHO.replace("integer(n)", "text(n)"))
+        quarantine = Quarantine(opened.site.log, lambda: opened.site.project, opened.site.clock)
+        assert quarantine.replay("me").duplicate == 1
+        assert [(item.reason, item.message_id) for item in quarantine.list()] == [("conflict", "hooks:e1:happened")]
+        assert opened.site.log.stored_counts() == Counts(received=4, stored=2, duplicate=1, quarantined=1)
 
 
 def test_a_source_that_is_removed_after_it_accepted_keeps_the_payload(tmp_path):

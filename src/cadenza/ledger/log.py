@@ -165,17 +165,20 @@ class SqliteLog:
             taken.extend(sorted((item for item in accepted if item.id in here), key=lambda item: item.id))
             return batches_of([
                 NewRecord(
-                    kind="call", source=item.source, message_id=item.message_id, body=item.body, at=item.at,
-                    imported=item.imported,
+                    kind="call", source=item.source, message_id=message_id, body=body, at=item.at, imported=item.imported
                 )
-                for item in taken
+                for item in taken for message_id, body in item.calls
             ])  # fmt: skip
 
         def account(new: Incoming, verdicts: Mapping[int, Appended], first_offset: int, counted: Tally) -> None:
             done.update((item.id, _again(item)) for item in refused if item.id in here)
-            for index, item in enumerate(taken):
-                stored_before = index - sum(other < index for other in verdicts)
-                done[item.id] = _readmitted(item.id, verdicts.get(index), first_offset + stored_before)
+            index, offset = 0, first_offset
+            for item in taken:
+                became = [verdicts.get(index + n) for n in range(len(item.calls))]
+                done[item.id] = _readmitted(item.id, became, offset)
+                if done[item.id].status != "refused":
+                    quarantine.admit_further(self._connection, item, became, done[item.id], now, counted)
+                index, offset = index + len(became), offset + became.count(None)
             quarantine.settle(self._connection, [done[id] for id in here], here, now, who, counted)
 
         self._append(batches, account, now)
@@ -466,12 +469,16 @@ def _modulus(connection: sqlite3.Connection) -> int:
     return connection.execute(sql).fetchone()[0]
 
 
-def _readmitted(id: int, verdict: Appended | None, offset: int) -> Readmitted:
-    if verdict is None:
+def _readmitted(id: int, became: Sequence[Appended | None], offset: int) -> Readmitted:
+    """Of a record by its calls: None where one was stored, from ``offset`` on, else the verdict on it."""
+    if None in became:
         return Readmitted(id=id, status="stored", offset=offset)
-    if verdict.status == "duplicate":
-        return Readmitted(id=id, status="duplicate", offset=verdict.offset)
-    return Readmitted(id=id, status="refused", reason="conflict", detail=quarantine.conflict_detail(verdict.offset))
+    verdicts = [verdict for verdict in became if verdict is not None]
+    there = next((verdict for verdict in verdicts if verdict.status == "duplicate"), None)
+    if there is not None:
+        return Readmitted(id=id, status="duplicate", offset=there.offset)
+    detail = quarantine.conflict_detail(verdicts[0].offset)
+    return Readmitted(id=id, status="refused", reason="conflict", detail=detail)
 
 
 def _again(item: StillRefused) -> Readmitted:

@@ -100,14 +100,14 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readmission(msgspec.Struct, frozen=True, kw_only=True):
-    """A record of quarantine that may go into the log now. ``revision``: of the row it was made from, so that a correction
-    in between is not passed over. ``at``: as in ``NewRecord``."""
+    """A record of quarantine that may go into the log now. ``calls``: (message id, normal form) of what it makes, at least
+    one; a webhook's payload may make several. ``revision``: of the row it was made from, so that a correction in between is
+    not passed over. ``at``: as in ``NewRecord``."""
 
     id: int
     revision: int
     source: str
-    message_id: str
-    body: bytes
+    calls: tuple[tuple[str, bytes], ...]
     at: int | None = None
     imported: bool = False
 
@@ -122,8 +122,9 @@ class StillRefused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readmitted(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one record in a replay. ``stored`` and ``duplicate``: with the offset in the log. ``refused``: it
-    stays, with this reason. ``passed over``: it had left, was dropped, or was corrected meanwhile."""
+    """What became of one record in a replay. ``stored`` and ``duplicate``: with the offset in the log, of the first of
+    several calls that was stored, or else was there already. ``refused``: it stays, with this reason. ``passed over``: it
+    had left, was dropped, or was corrected meanwhile."""
 
     id: int
     status: Literal["stored", "duplicate", "refused", "passed over"]
@@ -194,6 +195,23 @@ def settle(
         tally[source, "quarantined", reason] -= 1
         tally[source, item.status, ""] += 1
         _remember(connection, [item.id], now, item.status, who, f"offset {item.offset}")
+
+
+def admit_further(
+    connection: sqlite3.Connection, item: Readmission, became: Sequence[Appended | None], first: Readmitted, now: int,
+    tally: Tally,
+) -> None:  # fmt: skip
+    """Count the calls of a record beyond the one that ``settle`` counts (as ``first``), as if each had come by itself. One
+    whose id another payload has is kept here by itself. None in ``became``: stored."""
+    tally[item.source, "received", ""] += len(became) - 1
+    tally[item.source, first.status, ""] -= 1
+    clashing: list[Refused] = []
+    for (message_id, body), verdict in zip(item.calls, became, strict=True):
+        if verdict is not None and verdict.status == "conflict":
+            clashing.append(conflict(item.source, message_id, body, "call", item.imported, verdict))
+        else:
+            tally[item.source, "stored" if verdict is None else "duplicate", ""] += 1
+    keep(connection, clashing, now, tally)
 
 
 def _remember(connection: sqlite3.Connection, ids: Iterable[int], at: int, action: Action, who: str, note: str) -> None:

@@ -35,6 +35,8 @@ T = TypeVar("T")
 EVENTS = {"sent": "Message Sent", "failed": "Message Failed", "ambiguous": "Message Ambiguous"}
 """End of a message in the outbox -> name of the event that tells the log."""
 SECOND = 1_000_000
+Called = Callable[[str, list[str], float], None]
+"""Destination, status of each message, seconds."""
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +59,13 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 class Deliverer:
     """Hands messages to channels. ``channels`` by destination name; ``project`` gives the definitions in force;
     ``worker`` names this process and no other (its leases of an earlier life are taken back at the start);
-    ``jitter`` gives a number in [0, 1)."""
+    ``jitter`` gives a number in [0, 1); ``called`` is told of each call that has ended."""
 
     def __init__(
         self, outbox: Outbox, log: Log, channels: Mapping[str, Channel], project: Callable[[], Project], clock: Clock,
-        worker: str, *, jitter: Callable[[], float], pace: Pace | None = None,
+        worker: str, *, jitter: Callable[[], float], pace: Pace | None = None, called: Called | None = None,
     ) -> None:  # fmt: skip
+        self._called = called
         self._outbox, self._log, self._channels, self._project = outbox, log, channels, project
         self._clock, self._worker, self._jitter, self._pace = clock, worker, jitter, pace or Pace()
         self._queues: dict[str, deque[Claimed]] = {}
@@ -252,8 +255,11 @@ class Deliverer:
             return
         taken = [ready[message_id] for message_id in begun]
         fault("deliver.before_call")
+        began = self._clock.monotonic()
         answers = await self._answers(channel, [rendered for _, rendered in taken])
         fault("deliver.after_call")
+        if self._called is not None:
+            self._called(name, [answer.status for answer in answers], self._clock.monotonic() - began)
         destination = self._destination(name)
         await self._finish(
             [self._ending(claim, answer, destination) for (claim, _), answer in zip(taken, answers, strict=True)]

@@ -7,7 +7,7 @@ imported record stay the very digits of its file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -48,9 +48,8 @@ class Judge:
             return _refused(item, reason, error.what)
         for bad in (*prepared.refused, *prepared.rejected):
             return _refused(item, bad.reason, bad.detail)
-        stored = prepared.batch.bodies[0]
-        at = msgspec.json.decode(stored)["occurred_at"] if item.imported else None
-        return _taken(item, prepared.batch.ids[0], stored, at)
+        at = msgspec.json.decode(prepared.batch.bodies[0])["occurred_at"] if item.imported else None
+        return _taken(item, zip(prepared.batch.ids, prepared.batch.bodies, strict=True), at)
 
     def _call(self, item: Quarantined, body: bytes) -> Prepared:
         """A call as its sender wrote it, or as it was corrected. Raises Malformed."""
@@ -62,7 +61,7 @@ class Judge:
         return self._normaliser.prepare(decoded, item.source, around.received, around.type, sent_at)
 
     def _webhook(self, item: Quarantined, body: bytes) -> Prepared:
-        """A webhook's payload under the rules in force. Raises _StillBad when it is not exactly one call."""
+        """A webhook's payload under the rules in force: one call or several, all of which are good. Raises _StillBad."""
         around = _read_envelope(item.envelope) if item.envelope else Envelope(item.at)
         mapped = self._rules.map(item.source, body, around.headers or {})
         calls, bad = mapped.decoded.calls, mapped.decoded.bad
@@ -70,11 +69,6 @@ class Judge:
             raise _StillBad(bad[0].reason, bad[0].detail)
         if not calls:
             raise _StillBad(item.reason, "By the rules in force this webhook is ignored now; it can be dropped.")
-        if len(calls) > 1:
-            detail = (
-                f"It would be {len(calls)} calls now: have its sender repeat it; what is stored already is a duplicate."
-            )
-            raise _StillBad("webhook: several_calls", detail)
         return self._normaliser.prepare(mapped.decoded, item.source, around.received)
 
     def _record(self, item: Quarantined, body: bytes, now: int) -> Readmission | StillRefused:
@@ -91,7 +85,7 @@ class Judge:
         stored = prepared.batch.bodies[0]
         if item.imported:
             stored = _with_exact_numbers(body, stored)
-        return _taken(item, prepared.batch.ids[0], stored, occurred if item.imported else None)
+        return _taken(item, [(prepared.batch.ids[0], stored)], occurred if item.imported else None)
 
 
 class _StillBad(Exception):
@@ -102,15 +96,9 @@ def _refused(item: Quarantined, reason: str, detail: str) -> StillRefused:
     return StillRefused(id=item.id, revision=item.revision, reason=reason, detail=detail)
 
 
-def _taken(item: Quarantined, message_id: str, body: bytes, at: int | None) -> Readmission:
+def _taken(item: Quarantined, calls: Iterable[tuple[str, bytes]], at: int | None) -> Readmission:
     return Readmission(
-        id=item.id,
-        revision=item.revision,
-        source=item.source,
-        message_id=message_id,
-        body=body,
-        at=at,
-        imported=item.imported,
+        id=item.id, revision=item.revision, source=item.source, calls=tuple(calls), at=at, imported=item.imported
     )
 
 

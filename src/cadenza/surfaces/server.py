@@ -158,7 +158,7 @@ class Server:
             pause = SEQUENCE_S
             took = clock.monotonic() - began
             if moved:
-                self._workspace.measures.sequenced(took)
+                self._workspace.measures.sequenced(moved, took)
             # As long as it took: half of the interpreter is for those who collect, tick and answer meanwhile.
             self._stopping.wait(min(max(took, SEQUENCE_S), LONGEST_YIELD_S))
 
@@ -201,7 +201,7 @@ class Server:
     def _in_trouble(self, loop: str, error: Exception, pause: float) -> float:
         """Say it once, wait, and give the next wait. Collection goes on: its journal keeps everything."""
         self._trouble.begins(loop, error)
-        self._workspace.measures.failed(loop)
+        self._workspace.measures.failed(loop, type(error).__name__)
         self._stopping.wait(pause)
         return min(pause * 2, LONGEST_PAUSE_S)
 
