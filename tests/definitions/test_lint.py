@@ -144,6 +144,34 @@ def test_journeys_that_start_one_another(
 
 
 @pytest.mark.parametrize(
+    ("again", "first", "code"),
+    [
+        ("after_exit", "[ { enter: b } ]", "journeys-feed-each-other"),
+        ("once", "[ { enter: b } ]", None),
+        ("after_exit", "[ { wait: 1 minute }, { enter: b } ]", None),
+    ],
+)
+def test_a_ring_through_a_step_and_a_trait(
+    starter: Files, read: Callable[[Files], Loaded], again: str, first: str, code: str | None
+) -> None:
+    """Entering gold enters b, which sets the plan, which makes people gold again."""
+    starter["traits/plans.yaml"], starter["segments/plans.yaml"] = _PLANS, _SEGMENTS
+    starter["journeys/a.yaml"] = _journey("a", "{ segment: gold }", first, again)
+    second = "[ { update: { plan: silver } }, { exit: enough } ]"
+    starter["journeys/b.yaml"] = _journey("b", "{ event: Order Completed }", second, "after_exit", priority=60)
+    assert _told(read(starter)) == ([(code, f"journeys/{name}.yaml", 5) for name in "ab"] if code else [])
+
+
+@pytest.mark.parametrize(("again", "warned"), [("after_exit", True), ("once", False)])
+def test_a_ring_with_a_wait(starter: Files, read: Callable[[Files], Loaded], again: str, warned: bool) -> None:
+    starter["journeys/a.yaml"] = _journey("a", "{ event: Signed Up }", "[ { enter: b } ]", "after_exit", priority=60)
+    second = "[ { wait: 3 days }, { enter: a } ]"
+    starter["journeys/b.yaml"] = _journey("b", "{ event: Order Completed }", second, again, priority=70)
+    expected = [("journeys-enter-in-a-ring", f"journeys/{name}.yaml", 5) for name in "ab"]
+    assert _told(read(starter)) == (expected if warned else [])
+
+
+@pytest.mark.parametrize(
     ("arena", "priority", "warned"), [("default", 50, True), ("other", 50, False), ("default", 60, False)]
 )
 def test_journeys_of_equal_rank(

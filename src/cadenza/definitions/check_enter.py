@@ -22,7 +22,7 @@ def check_enters(project: Project, findings: Findings, partial: bool) -> None:
                 findings.problem("A journey cannot enter itself.", "journeys", journey.name, spot.place, remedy)
             elif not partial:
                 findings.reference("journey", spot.step.journey, known, "journeys", journey.name, spot.place)
-    at_once = {journey.name: _at_once(journey) for journey in project.journeys}
+    at_once = {journey.name: entered_at_once(journey) for journey in project.journeys}
     for name, ways in at_once.items():
         for target, place in ways.items():
             if target != name and _leads_back(target, name, at_once):
@@ -34,7 +34,7 @@ def _enters(spots: object) -> Iterator[Spot]:
     yield from (spot for spot in spots if isinstance(spot.step, Enter))  # type: ignore[attr-defined]
 
 
-def _at_once(journey: Journey) -> dict[str, str]:
+def entered_at_once(journey: Journey) -> dict[str, str]:
     """The journeys that may be entered at the instant of the entry -> the place of the step."""
     spots = spots_of(journey.steps)
     labels, seen, left = labels_of(spots), set[str](), list(spots)[:1]
@@ -46,6 +46,11 @@ def _at_once(journey: Journey) -> dict[str, str]:
     return {
         spot.step.journey: spot.place for spot in spots.values() if spot.path in seen and isinstance(spot.step, Enter)
     }
+
+
+def entered(journey: Journey) -> frozenset[str]:
+    """The journeys that a journey enters, sooner or later."""
+    return frozenset(s.step.journey for s in spots_of(journey.steps).values() if isinstance(s.step, Enter))
 
 
 def _leads_back(start: str, name: str, at_once: dict[str, dict[str, str]]) -> bool:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import msgspec
-
+from cadenza.definitions.check_enter import entered, entered_at_once
 from cadenza.definitions.contract_fields import declared
 from cadenza.definitions.expression import (
     Agg,
@@ -38,7 +37,8 @@ CODES: dict[str, str] = {
     "purpose-without-consent": "A marketing template is for a purpose that nothing in the project can consent to.",
     "unknown-never-taken": "The `unknown` arm of a branch does something, but none of its conditions can be null.",
     "field-not-in-contract": "A trait is read from, or a mapping writes, a field that the contract of the call does not declare.",
-    "journeys-feed-each-other": "Journeys with `again: after_exit` start one another through the traits they set, without a wait: they can go round at one instant.",
+    "journeys-feed-each-other": "Journeys with `again: after_exit` start one another through the traits they set or the journeys they enter, without a wait: they can go round at one instant.",
+    "journeys-enter-in-a-ring": "Journeys with `again: after_exit` enter one another, so that people go round again and again.",
     "journeys-of-equal-rank": "Two journeys of one arena with one priority have the same trigger: the name decides who gets in.",
 }
 """Code of a finding -> what it says."""
@@ -174,31 +174,35 @@ def has_value(node: Expr, never: frozenset[str]) -> bool:
 # --- journeys that start one another --------------------------------------------------------------------------
 
 
-class _Feeds(msgspec.Struct, frozen=True):
-    """The traits that a journey can set at the very instant it is entered."""
-
-    journey: Journey
-    sets: frozenset[str]
-
-
 def _feeding(project: Project, findings: Findings) -> None:
-    """Rings of journeys: each sets a trait, at once, that the next one's segment reads."""
+    """Rings of journeys: each starts the next one, by a trait that it sets and the next one's segment reads, or by a step
+    that enters it. Rings of such steps alone, at one instant, are problems (see ``check_enter``)."""
     reads = {segment.name: _read(project, segment.when, frozenset()) for segment in project.segments}
-    rushing = [
-        _Feeds(j, sets) for j in project.journeys
-        if j.entry.on.segment and j.entry.again == "after_exit" and (sets := frozenset(_at_once(j.steps)))
-    ]  # fmt: skip
-    feeds = {
-        a.journey.name: [b.journey.name for b in rushing if a.sets & reads.get(b.journey.entry.on.segment or "", set())]
-        for a in rushing
-    }
-    for each in rushing:
-        ring = _ring(each.journey.name, feeds)
-        if ring is not None:
-            others = " and ".join(f"'{name}'" for name in sorted(set(ring) - {each.journey.name})) or "itself"
-            what = f"At one instant this journey can start {others}, which can start it again, without end."
+    again = [j for j in project.journeys if j.entry.again == "after_exit"]
+    at_once: dict[str, list[str]] = {}
+    later: dict[str, list[str]] = {}
+    for one in again:
+        sets, enters = _at_once(one.steps), entered_at_once(one)
+        at_once[one.name] = [
+            other.name for other in again
+            if other.name in enters or (other.entry.on.segment and sets & reads.get(other.entry.on.segment, set()))
+        ]  # fmt: skip
+        later[one.name] = sorted(entered(one) & {other.name for other in again})
+    for name in at_once:
+        if (ring := _ring(name, at_once)) is not None:
+            what = (
+                f"At one instant this journey can start {_others(ring, name)}, which can start it again, without end."
+            )
             remedy = "Put a wait before the update, or write 'again: { after: ... }'."
-            findings.warning(what, "journeys", each.journey.name, "entry.again", remedy, "journeys-feed-each-other")
+            findings.warning(what, "journeys", name, "entry.again", remedy, "journeys-feed-each-other")
+        elif (ring := _ring(name, later)) is not None:
+            what = f"People come back to this journey through {_others(ring, name)}, round and round until another exit ends it."
+            remedy = "Leave one of the steps that enter out, or write 'again: once' or 'again: { after: ... }'."
+            findings.warning(what, "journeys", name, "entry.again", remedy, "journeys-enter-in-a-ring")
+
+
+def _others(ring: list[str], name: str) -> str:
+    return " and ".join(f"'{other}'" for other in sorted(set(ring) - {name})) or "itself"
 
 
 def _read(project: Project, tree: Expr, seen: frozenset[str]) -> set[str]:

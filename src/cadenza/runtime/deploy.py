@@ -45,8 +45,12 @@ def prepare(engine: Engine) -> None:
             engine.append_json("tz_rule", BY_NAME["tz_rule"].columns, zones.rows())
 
 
-def load(engine: Engine) -> Program | None:
-    """The program of the last deployment, with older versions that still hold people; None before the first."""
+def load(engine: Engine, copied: Program | None = None) -> Program | None:
+    """The program of the last deployment, with older versions that still hold people; None before the first. ``copied``:
+    that of a store of which this is a copy; what it generated is used again."""
+    if copied is not None:
+        _fill_dimensions(engine, copied)
+        return copied
     rows = engine.query("SELECT project FROM deployment ORDER BY offset_ DESC LIMIT 1")
     if not rows:
         return None

@@ -68,10 +68,11 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
 class Ticker:
     """Runs ticks on one engine and one ledger. One thread uses it."""
 
-    def __init__(self, engine: Engine, log: Log, outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, engine: Engine, log: Log, outbox: Outbox, clock: Clock, copied: Program | None = None) -> None:
+        """``copied``: the program of a store of which this engine's is a copy, as it stands there."""
         self._engine, self._log, self._outbox, self._clock = engine, log, outbox, clock
         prepare(engine)
-        self._program = load(engine)
+        self._program = load(engine, copied)
         self._controls, self._withdrew = command.load(engine), False
         row = engine.query("SELECT consumed, horizon, live_from, records, waves FROM clock")[0]
         self._consumed, self._horizon, self._live_from, self._records, self._waves = row

@@ -51,6 +51,18 @@ def values(project: Project, metric: Metric, holdout: str, span: Span) -> str:
     return _over(_units(project, metric, holdout, span), "values")
 
 
+def entrants(project: Project, metric: Metric, journey: str, span: Span) -> str:
+    """SQL of one row: how many persons first entered a journey in [since, until), and the sum of their metric since then,
+    as far as it is known before ``before`` (windows that are not over count as far as they go)."""
+    return _SCRIPT.step(
+        "entrants",
+        journey=step.text(journey),
+        since=step.instant(span.since.isoformat(" ")),
+        until=step.instant(span.until.isoformat(" ")),
+        **_counted(project, metric, span),
+    ).sql
+
+
 def _over(units: str, query: str) -> str:
     tree = parse_one(_SCRIPT.step(query).sql, dialect=step.DIALECT)
     assert isinstance(tree, exp.Select)
@@ -58,20 +70,27 @@ def _over(units: str, query: str) -> str:
 
 
 def _units(project: Project, metric: Metric, holdout: str, span: Span) -> str:
-    refunds = [metric.minus] if metric.minus is not None and metric.kind != "conversion" else []
-    once = step.sql("CASE WHEN amount > 0 THEN 1 ELSE 0 END")
     return _SCRIPT.step(
         "units",
         holdout=step.text(holdout),
-        within_s=step.number(metric.within_s),
         since=step.instant(span.since.isoformat(" ")),
         until=step.instant(span.until.isoformat(" ")),
-        before=step.instant(span.before.isoformat(" ")),
-        names=[step.text(name) for name in (metric.event, *refunds)],
-        amount=_signed(project, metric, refunds),
-        condition=condition(project, metric.where),
-        value=once if metric.kind == "conversion" else step.sql("amount"),
+        **_counted(project, metric, span),
     ).sql
+
+
+def _counted(project: Project, metric: Metric, span: Span) -> dict[str, step.Part]:
+    """What of the events counts, and how much."""
+    refunds = [metric.minus] if metric.minus is not None and metric.kind != "conversion" else []
+    once = step.sql("CASE WHEN amount > 0 THEN 1 ELSE 0 END")
+    return {
+        "within_s": step.number(metric.within_s),
+        "before": step.instant(span.before.isoformat(" ")),
+        "names": [step.text(name) for name in (metric.event, *refunds)],
+        "amount": _signed(project, metric, refunds),
+        "condition": condition(project, metric.where),
+        "value": once if metric.kind == "conversion" else step.sql("amount"),
+    }
 
 
 def _signed(project: Project, metric: Metric, refunds: list[str]) -> exp.Expr:

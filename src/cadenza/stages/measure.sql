@@ -39,3 +39,23 @@ FROM units GROUP BY arm ORDER BY arm DESC;
 -- name: values
 -- The units whose window is over, in order.
 SELECT pid, arm, value FROM units WHERE complete ORDER BY pid;
+
+-- name: entrants
+-- Persons who first entered a journey in [:since, :until), and what their metric adds up to by :before.
+WITH unit AS (
+    SELECT e.pid, min(e.entered_at) AS ts FROM enrollment AS e JOIN journey_version AS v ON v.jid = e.jid
+    WHERE v.journey = :journey AND e.entered_at >= :since AND e.entered_at < :until GROUP BY e.pid
+),
+counted AS (
+    SELECT e.pid, e.occurred_at, e.recorded_at, CAST(:amount AS DECIMAL(18, 4)) AS amount
+    FROM event AS e
+    WHERE e.name IN (:names) AND e.recorded_at < :before AND :condition
+),
+measured AS (
+    SELECT unit.pid, coalesce(sum(counted.amount), 0) AS amount
+    FROM unit
+    LEFT JOIN counted ON counted.pid = unit.pid AND counted.recorded_at > unit.ts
+        AND counted.occurred_at >= unit.ts AND counted.occurred_at < unit.ts + :within_s * INTERVAL 1 SECOND
+    GROUP BY unit.pid
+)
+SELECT count(*) AS people, coalesce(sum(CAST(:value AS DECIMAL(18, 4))), 0) AS total FROM measured;

@@ -4,6 +4,20 @@ deciding, in scratch stores; nothing is appended to the log, nothing is publishe
 from cadenza.runtime.trials.backtest import Backtest, Wanted
 from cadenza.runtime.trials.figures import JourneyVolume, Side
 from cadenza.runtime.trials.forecast import Forecast
+from cadenza.runtime.trials.simulate import Course, JourneyAhead, Passed, Simulation
+from cadenza.runtime.trials.spread import Spread
 from cadenza.runtime.trials.trials import Trials
 
-__all__ = ["Backtest", "Forecast", "JourneyVolume", "Side", "Trials", "Wanted"]
+__all__ = [
+    "Backtest",
+    "Course",
+    "Forecast",
+    "JourneyAhead",
+    "JourneyVolume",
+    "Passed",
+    "Side",
+    "Simulation",
+    "Spread",
+    "Trials",
+    "Wanted",
+]

@@ -12,6 +12,7 @@ from cadenza.ports.ledger import Head, Log, Record
 from cadenza.runtime.tick import Ticker
 from cadenza.runtime.trials.backtest import Progressing, Scratch, covers, named, opened_store
 from cadenza.runtime.trials.past import NowhereOutbox, assume_delivered, replay
+from cadenza.sql.program import Program
 
 Fork = Callable[[Engine], AbstractContextManager[Engine]]
 
@@ -60,6 +61,6 @@ def from_now(
         yield made
 
 
-def ticker_on(engine: Engine, ahead: Ahead) -> Ticker:
-    """The tick over records that have not happened; what it publishes goes nowhere."""
-    return Ticker(engine, ahead, NowhereOutbox(), VirtualClock())  # type: ignore[arg-type]
+def ticker_on(engine: Engine, ahead: Ahead, copied: Program | None = None) -> Ticker:
+    """The tick over records that have not happened; what it publishes goes nowhere. ``copied``: see ``Ticker``."""
+    return Ticker(engine, ahead, NowhereOutbox(), VirtualClock(), copied)  # type: ignore[arg-type]

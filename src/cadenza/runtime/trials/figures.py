@@ -121,6 +121,15 @@ def side(engine: Engine, project: Project, since: datetime, before: datetime, ou
     )  # fmt: skip
 
 
+def volumes(
+    engine: Engine, project: Project, since: datetime, before: datetime
+) -> tuple[tuple[JourneyVolume, ...], tuple[DayOfMessages, ...]]:
+    """The part of ``side`` about whole journeys and days, without comparisons."""
+    rows = _Rows(engine, since, before)
+    days = rows.of("messages", DayOfMessages)
+    return tuple(_journeys(engine, project, rows, days, since, before, outcomes=False)), days
+
+
 def contested(
     engine: Engine, project: Project, since: datetime, before: datetime, most: int
 ) -> tuple[int, tuple[Contested, ...]]:
@@ -144,7 +153,7 @@ class _Rows:
 
     def losers(self, project: Project) -> exp.Expr:
         """The query of who lost to whom, to fill a slot of another."""
-        return step.query(_SCRIPT.step("losers", **self._cut, caps=_caps(project)).sql)
+        return step.query(_SCRIPT.step("losers", **self._cut, caps=_caps(project), templates=_templates(project)).sql)
 
     def counts(self, name: str) -> dict[str, tuple[Count, ...]]:
         """A query of (journey, name, n)."""
@@ -221,6 +230,18 @@ def _order(path: str) -> list[tuple[int, str]]:
 
 
 def _caps(project: Project) -> list[exp.Expr]:
-    """(rule, seconds, channel) of every cap; one that is never the rule of a decision keeps the list from being empty."""
-    rows = [(cap.name, cap.per_s, cap.channel) for cap in project.policy.caps] or [("", 0, None)]
-    return [exp.Tuple(expressions=[step.text(n), step.number(s), step.text(c)]) for n, s, c in rows]
+    """(rule, seconds, channel, topic, journey, each, calendar) of every cap; one that is never the rule of a decision keeps
+    the list from being empty."""
+    rows = [
+        (c.name, c.per_s, c.channel, c.topic, c.journey, c.each, c.calendar) for c in project.policy.caps
+    ] or [("", 0, None, None, None, None, None)]  # fmt: skip
+    return [
+        exp.Tuple(expressions=[step.text(name), step.number(seconds), *(step.text(one) for one in more)])
+        for name, seconds, *more in rows
+    ]
+
+
+def _templates(project: Project) -> list[exp.Expr]:
+    """(template, topic that it declares, purpose) of every template, and one that no message has."""
+    rows = [("", None, ""), *((t.name, t.topic, t.purpose) for t in project.templates)]
+    return [exp.Tuple(expressions=[step.text(one) for one in row]) for row in rows]

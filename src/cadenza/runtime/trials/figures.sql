@@ -75,6 +75,26 @@ WITH version AS (
   SELECT jid, journey, priority,
     CASE WHEN json_type(definition, '$.arena') = 'NULL' THEN NULL ELSE coalesce(json_extract_string(definition, '$.arena'), 'default') END AS arena
   FROM journey_version
+),
+template AS (SELECT template, CAST(topic AS VARCHAR) AS topic, purpose FROM (VALUES :templates) AS t(template, topic, purpose)),
+capped AS (
+  SELECT d.eid, d.pid, d.step, d.ts, d.rule, l.journey, c.per_s, CAST(c.channel AS VARCHAR) AS of_channel, CAST(c.topic AS VARCHAR) AS of_topic,
+    CAST(c.journey AS VARCHAR) AS of_journey, CAST(c.each_ AS VARCHAR) AS each_, CAST(c.calendar AS VARCHAR) AS calendar,
+    json_extract_string(d.evidence, '$.channel') AS channel, json_extract_string(d.evidence, '$.template') AS template,
+    json_extract_string(d.evidence, '$.zone') AS zone
+  FROM decision AS d JOIN version AS l ON l.jid = d.jid
+  JOIN (VALUES :caps) AS c(rule, per_s, channel, topic, journey, each_, calendar) ON c.rule = d.rule
+  WHERE d.reason = 'cap' AND d.verdict <> 'send' AND d.ts >= :since AND d.ts < :before
+),
+-- When the local day, week or month of a loss began: the first instant at which the clock showed its beginning, or later.
+began AS (
+  SELECT k.eid, k.step, k.ts, min(CASE WHEN greatest(z.utc_from, k.local_ - to_seconds(z.off_s)) < z.utc_to THEN greatest(z.utc_from, k.local_ - to_seconds(z.off_s)) END) AS from_
+  FROM (
+    SELECT x.eid, x.step, x.ts, x.zone, CASE x.calendar WHEN 'day' THEN date_trunc('day', x.ts + to_seconds(r.off_s))
+      WHEN 'week' THEN date_trunc('week', x.ts + to_seconds(r.off_s)) ELSE date_trunc('month', x.ts + to_seconds(r.off_s)) END AS local_
+    FROM capped AS x JOIN tz_rule AS r ON r.tz = x.zone AND r.utc_from <= x.ts AND x.ts < r.utc_to WHERE x.calendar IS NOT NULL
+  ) AS k JOIN tz_rule AS z ON z.tz = k.zone AND z.utc_to > k.ts - to_seconds(2851200) AND z.utc_from <= k.ts
+  GROUP BY k.eid, k.step, k.ts
 )
 SELECT DISTINCT l.journey AS journey, w.journey AS winner, 'arena ' || l.arena AS what, r.pid AS pid, r.ts AS ts, CAST(0 AS BIGINT) AS eid, 0 AS step
 FROM refusal AS r JOIN version AS l ON l.jid = r.jid JOIN enrollment AS e ON e.pid = r.pid AND e.entered_at <= r.ts
@@ -88,15 +108,20 @@ FROM enrollment_end AS x JOIN version AS l ON l.jid = x.jid JOIN enrollment AS e
 JOIN version AS w ON w.jid = e.jid AND w.journey <> l.journey AND w.arena = l.arena AND w.priority > l.priority
 WHERE x.reason = 'superseded' AND x.ts >= :since AND x.ts < :before
 UNION ALL
-SELECT DISTINCT l.journey, w.journey, 'cap ' || d.rule, d.pid, TIMESTAMP '1970-01-01', d.eid, d.step
-FROM decision AS d JOIN version AS l ON l.jid = d.jid JOIN (SELECT * FROM (VALUES :caps) AS c(rule, per_s, channel)) AS c ON c.rule = d.rule
-JOIN message AS m ON m.pid = d.pid AND m.message_class = 'marketing' AND m.planned_at <= d.ts AND m.planned_at > d.ts - to_seconds(c.per_s)
-  AND (c.channel IS NULL OR c.channel = m.channel)
+SELECT DISTINCT k.journey, w.journey, 'cap ' || k.rule, k.pid, TIMESTAMP '1970-01-01', k.eid, k.step
+FROM capped AS k LEFT JOIN began AS b ON b.eid = k.eid AND b.step = k.step AND b.ts = k.ts
+LEFT JOIN template AS g ON g.template = k.template
+JOIN message AS m ON m.pid = k.pid AND m.message_class = 'marketing' AND m.planned_at <= k.ts
+  AND CASE WHEN k.calendar IS NULL THEN m.planned_at > k.ts - to_seconds(k.per_s) ELSE m.planned_at >= b.from_ END
+LEFT JOIN template AS o ON o.template = m.template
 JOIN version AS w ON w.jid = m.jid
-LEFT JOIN cancellation AS n ON n.message_id = m.message_id AND n.ts <= d.ts
+LEFT JOIN cancellation AS n ON n.message_id = m.message_id AND n.ts <= k.ts
 LEFT JOIN (SELECT message_id, min(occurred_at) AS at_ FROM message_outcome WHERE name = 'Message Failed' GROUP BY message_id) AS f
-  ON f.message_id = m.message_id AND f.at_ <= d.ts
-WHERE n.message_id IS NULL AND f.message_id IS NULL AND d.reason = 'cap' AND d.verdict <> 'send' AND d.ts >= :since AND d.ts < :before;
+  ON f.message_id = m.message_id AND f.at_ <= k.ts
+WHERE n.message_id IS NULL AND f.message_id IS NULL
+  AND coalesce(k.of_channel, CASE WHEN k.each_ = 'channel' THEN k.channel END, m.channel) = m.channel
+  AND coalesce(k.of_topic, CASE WHEN k.each_ = 'topic' THEN coalesce(g.topic, g.purpose) END, o.topic, m.purpose) = coalesce(o.topic, m.purpose)
+  AND coalesce(k.of_journey, CASE WHEN k.each_ = 'journey' THEN k.journey END, w.journey) = w.journey;
 
 -- name: contention
 SELECT journey, winner, what, count(*) AS n FROM slot_losers AS k GROUP BY journey, winner, what ORDER BY n DESC, journey, winner, what;

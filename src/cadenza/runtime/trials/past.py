@@ -158,6 +158,12 @@ def replay_under(
     )
 
 
+def put_in_force(engine: Engine, draft: Project, at: datetime) -> None:
+    """Deploy a draft in a store of its own, at an instant that it stands at; timers due then come before it."""
+    consumed = engine.query("SELECT consumed FROM clock")[0][0]
+    _obey(engine, _deployment(draft, consumed, to_micros(at)), None)
+
+
 def assume_delivered(engine: Engine) -> None:
     """From now on messages of this store count as handed over when they are decided, as in a replay: nothing withdraws
     them."""

@@ -64,7 +64,7 @@ def _day(engine: Engine, log: Log, project: Project, past: datetime, then: datet
         body["occurred_at"] = body.get("occurred_at", record.recorded_at) + shift
         if record.offset in newcomers:
             for path in [*paths, ["previousId"]]:
-                _rename(body, path, f"~{number}")
+                rename(body, path, f"~{number}")
         encoded = msgspec.json.encode(body, order="sorted")
         yield record.recorded_at + shift, "call", f"again-{number}-{record.offset}", encoded
 
@@ -90,7 +90,7 @@ def _newcomers(engine: Engine, since: datetime, before: datetime) -> set[int]:
     return {offset for (offset,) in rows}
 
 
-def _rename(body: dict[str, Any], path: list[str], suffix: str) -> None:
+def rename(body: dict[str, Any], path: list[str], suffix: str) -> None:
     """Somebody new under another name; an e-mail address stays one."""
     *outer, last = path
     inside: Any = body

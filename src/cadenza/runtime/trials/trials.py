@@ -13,6 +13,7 @@ from cadenza.ledger.log import SqliteLog
 from cadenza.ports.engine import Engine
 from cadenza.runtime.trials.backtest import Backtest, Progressing, Scratch, Wanted, backtest
 from cadenza.runtime.trials.forecast import MOST_DAYS, Forecast, forecast
+from cadenza.runtime.trials.simulate import MOST_DRAWS, MOST_STEP_H, Course, Passed, Simulation, simulate
 from cadenza.store.duckdb_engine import DuckEngine
 
 _PREFIX = "trial-"
@@ -44,6 +45,19 @@ class Trials:
         if not 1 <= days <= MOST_DAYS:
             raise CadenzaError(f"{days} days cannot be looked at.", remedy=f"Give 1 to {MOST_DAYS}.")
         return forecast(self._history(), self.scratch, self._real, self.fork, days, resample, progress)
+
+    def simulate(
+        self, course: Course, progress: Progressing | None = None, passed: Callable[[Passed], None] | None = None
+    ) -> Simulation:
+        """The days to come, drawn many times from a response model that is fitted to the history. ``passed``: called after
+        each simulated day. Raises CadenzaError for a number out of range or an unknown segment; OperatingError where the
+        history is too short to fit; LedgerError as ``backtest``."""
+        for what, given, most in (
+            ("days", course.days, MOST_DAYS), ("draws", course.draws, MOST_DRAWS), ("hours a step", course.step_h, MOST_STEP_H)
+        ):  # fmt: skip
+            if not 1 <= given <= most:
+                raise CadenzaError(f"{given} {what} cannot be simulated.", remedy=f"Give 1 to {most}.")
+        return simulate(course, self._history(), self.scratch, self._real, self.fork, progress, passed)
 
     def _history(self) -> SqliteLog:
         log = self._log()
