@@ -18,6 +18,9 @@ from cadenza.sql.tables import BY_NAME
 from cadenza.store.duckdb_engine import DuckEngine
 from tests.simulation.tape import T0
 
+MORE = {"event": {"p_message_id": "VARCHAR", "p_order_id": "VARCHAR"}, "profile": {"s_pro": "BOOLEAN"}}
+"""Columns beyond the fixed ones."""
+
 
 class Filling:
     """Rows of a history that is written straight into the store."""
@@ -39,7 +42,7 @@ class Filling:
 
     def write(self, engine: Engine) -> None:
         for table, rows in self.rows.items():
-            more = {"p_message_id": "VARCHAR", "p_order_id": "VARCHAR"} if table == "event" else {}
+            more = MORE.get(table, {})
             engine.append_json(table, BY_NAME[table].columns | more, msgspec.json.encode(rows))
 
 

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
+from cadenza.clock import to_micros
 from cadenza.definitions.kinds import Holdout
 from cadenza.errors import CadenzaError, OperatingError
 from cadenza.ids import seeded_random
 from cadenza.ports.engine import Engine
 from cadenza.runtime.deploy import load
 from cadenza.runtime.trials.ahead import Ahead
-from cadenza.runtime.trials.response import Fit, Model, described, fitted
+from cadenza.runtime.trials.response import Fit, Model, People, described, fitted
 from cadenza.statistics.rates import overdispersed, poisson
 from tests.simulation.tape import T0, journey as taped, project, send, wait
 from tests.trials.filled import Filling, deployed
@@ -46,6 +48,7 @@ def lived(filling: Filling) -> None:
     filling.event(1, "Page Viewed", T0 - timedelta(hours=1), {})
     for person in range(1, PEOPLE + 1):
         filling.add("person", pid=person, created_at=T0 - timedelta(days=2))
+        filling.add("profile", pid=person, check_at=None, s_pro=cell_of(person, DAYS) == PRO)
         entered = T0 - timedelta(days=1) if person % 2 == 0 else T0 + timedelta(days=TURNED, hours=12)
         if person % 2 == 0 or person % 4 == 1:
             filling.add(
@@ -218,3 +221,81 @@ def test_told_apart_by_nothing(store: Engine) -> None:
     """One rate for everybody, between those of the cells."""
     (order,) = [r for r in described(fit(store, by=())).events if r.name == "Order"]
     assert order.cell == "everybody" and ORDERS[0] < order.per_day < ORDERS[PRO]
+
+
+# --- people who behave so ------------------------------------------------------------------------------------
+
+
+def said(drawn: list[tuple[int, str, str, bytes]]) -> list[dict[str, Any]]:
+    return [{"kind": kind, "id": name, **msgspec.json.decode(body)} for _, kind, name, body in drawn]
+
+
+@pytest.fixture(scope="module")
+def days(store: Engine) -> list[dict[str, Any]]:
+    """What people do on six first days; every third person got a message the day before."""
+    filling = Filling()
+    for person in range(3, PEOPLE + 1, 3):
+        filling.add("message", message_id=f"late{person}", eid=person, pid=person, origin_pid=person, jid=1, step=0,
+                    template="hello", channel="email", destination="mail", message_class="marketing", purpose="marketing",
+                    planned_at=SINCE - timedelta(days=1), deliverable=True, wave=1)  # fmt: skip
+    filling.write(store)
+    model = fit(store)
+    found = [record for draw in range(6) for record in said(People(store, model, 7, draw, 0).day(SINCE, 0))]
+    store.execute("DELETE FROM message WHERE message_id LIKE 'late%'")
+    return found
+
+
+def test_they_do_what_their_cell_does(days: list[dict[str, Any]]) -> None:
+    for cell, people in ((PRO, 675), (0, 225)):
+        n = sum(r["event"] == "Order" and cell_of(r["person"], DAYS) == cell for r in days)
+        assert n == pytest.approx(6 * people * ORDERS[cell], rel=0.25)
+
+
+def test_those_who_got_a_message_do_what_a_holdout_shows(days: list[dict[str, Any]]) -> None:
+    """Launches: about twice as often. Orders: no more often."""
+    for name, times in (("Launch", 1 + LIFT), ("Order", 1.0)):
+        touched = sum(r["event"] == name and r["person"] % 3 == 0 for r in days) / 300
+        others = sum(r["event"] == name and r["person"] % 3 > 0 for r in days) / 600
+        assert touched / others == pytest.approx(times, rel=0.3)
+
+
+def test_each_event_is_one_of_its_kind(days: list[dict[str, Any]]) -> None:
+    """At a time of the day, by somebody by number, with an order id of its own."""
+    assert len({r["id"] for r in days}) == len(days)
+    orders = [r["properties"]["order_id"] for r in days]
+    assert len(set(orders)) == len(orders) and not any("cadenza" in order for order in orders)
+    begins = to_micros(SINCE)
+    assert all(begins <= r["occurred_at"] < begins + 86_400_000_000 and r["kind"] == "task" for r in days)
+    totals = {(cell_of(r["person"], DAYS), r["properties"]["total"]) for r in days if r["event"] == "Order"}
+    assert {total for _, total in totals} == {5, 10}
+
+
+def test_messages_are_answered_as_their_cell_answers(store: Engine) -> None:
+    """Nobody sooner than the step; a click follows an opening; the same again for the same seed."""
+    filling = Filling()
+    for person in range(1, PEOPLE + 1):
+        filling.add("message", message_id=f"new{person}", eid=person, pid=person, origin_pid=person, jid=1, step=0,
+                    template="hello", channel="email", destination="mail", message_class="marketing", purpose="marketing",
+                    planned_at=SINCE + timedelta(hours=1), deliverable=False, wave=1)  # fmt: skip
+    model = fit(store)
+    filling.write(store)
+    soonest = 3_600_000_000 * 3
+    assert People(store, model, 8, 0, soonest).day(SINCE, 0) != People(store, model, 7, 1, soonest).day(SINCE, 0)
+    people = People(store, model, 7, 0, soonest)
+    assert people.day(SINCE, 0) == people.day(SINCE, 0) != people.day(SINCE, 1)
+    drawn = people.answers(SINCE, SINCE + timedelta(hours=3))
+    assert (
+        drawn == people.answers(SINCE, SINCE + timedelta(hours=3))
+        and people.answers(SINCE - timedelta(hours=1), SINCE) == []
+    )
+    store.execute("DELETE FROM message WHERE message_id LIKE 'new%'")
+    answers = said(drawn)
+    assert all(r["occurred_at"] >= to_micros(SINCE + timedelta(hours=4)) for r in answers)
+    opened = {r["person"]: r["occurred_at"] for r in answers if r["event"] == "Email Opened"}
+    clicked = {r["person"]: r["occurred_at"] for r in answers if r["event"] == "Email Link Clicked"}
+    assert clicked.keys() <= opened.keys() and all(opened[p] < at for p, at in clicked.items())
+    assert len(clicked) / len(opened) == pytest.approx(0.2, abs=0.1)
+    for cell, count in ((PRO, 675), (0, 225)):
+        share = sum(cell_of(p, DAYS) == cell for p in opened) / count
+        assert share == pytest.approx(0.95 * ANSWERS[cell][1], abs=0.1)
+    assert all(r["properties"]["message_id"] == f"new{r['person']}" and r["properties"]["journey"] for r in answers)
