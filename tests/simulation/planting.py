@@ -89,7 +89,7 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     "entering_asks_no_key": ("passages", "asks.key or None", "None"),
     "two_enter_as_one": ("passages", "if any(e in running for e in same) and", "if any(e in running and e.entered_at < view.now for e in same) and"),
     "a_jump_too_many": ("passages", "if times < most:", "if times <= most:\n                        most += 1"),
-    "rounds_share_a_message_id": ("contact", "e.step, self._round(e))", "e.step)"),
+    "rounds_share_a_message_id": ("contact", "_said(e), self._round(e))", "_said(e))"),
     "all_must_hold_together": ("passages", "e.seen |= set(true)", "e.seen = set(true)"),
     "the_last_true_condition_wins": ("passages", "any[{true[0]}].steps", "any[{true[-1]}].steps"),
 }  # fmt: skip
