@@ -200,6 +200,8 @@ def servers(
             server.send_signal(signal.SIGINT)
         for server in started:
             server.wait(120)
+            assert server.stdout is not None
+            server.stdout.close()
         for listening in sockets:
             listening.close()
 

@@ -142,8 +142,8 @@ def test_overload() -> None:
 
 
 def test_take_in() -> None:
-    decoded, *moved = take_in.figures(Namespace(small=True))
-    assert decoded.value > 0
+    decoded, *moved, read = take_in.figures(Namespace(small=True))
+    assert decoded.value > 0 and read.value > 0
     assert [figure.ratio_aim for figure in moved] == [1.25, 1.25]
 
 

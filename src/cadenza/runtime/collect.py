@@ -58,8 +58,9 @@ Settle = Callable[[CadenzaError | None], None]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """``backlog_bytes``: what may wait on the disk for the engine to take it into the log. ``free_bytes``: what collection
-    leaves free on the disk."""
+    """``backlog_bytes``: what may wait on the disk for the engine to take it into the log; a journal file counts whole until
+    it is full and read, so it must be more than a file of each collector. ``free_bytes``: what collection leaves free on
+    the disk."""
 
     backlog_bytes: int = 16 * 1024 * 1024 * 1024
     free_bytes: int = 256 * 1024 * 1024
