@@ -98,7 +98,7 @@ def _of(hint: Any, depth: int) -> st.SearchStrategy[Any]:
     if hint is Any:
         return JSON
     if hint == kinds.Step:
-        nesting = (kinds.Branch, kinds.Split, kinds.WaitFor, kinds.HandOff)
+        nesting = (kinds.Branch, kinds.Split, kinds.WaitFor, kinds.HandOff, kinds.Call)
         steps = [s for s in get_args(kinds.Step) if depth > 0 or s not in nesting]
         return st.one_of([struct(step, depth - 1) for step in steps])
     origin, args = get_origin(hint), get_args(hint)

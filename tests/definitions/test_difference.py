@@ -54,6 +54,24 @@ def test_the_smallest_parts_are_named_in_the_words_of_the_yaml(
     }
 
 
+def test_the_parts_of_a_call_are_named(starter: dict[str, str], read: Callable[..., Loaded]) -> None:
+    call = "call: { destination: scoring, body: { a: orders }, answer: { first_name: name }, timeout: 1 hour, failed: [], unanswered: [] }"
+    starter["destinations/scoring.yaml"] = "destination: scoring\nchannel: scores\nadapter: webhook\n"
+    starter["journeys/welcome.yaml"] = starter["journeys/welcome.yaml"].replace("send: welcome_mail", call, 1)
+    (change,) = changed(
+        starter, read, "journeys/welcome.yaml",
+        ("timeout: 1 hour", "timeout: 2 hours"), ("first_name: name", "first_name: given.name"),
+        ("body: { a: orders }", "purpose: profiling"), ("failed: []", "failed: [ { exit: no_score } ]"),
+    )  # fmt: skip
+    assert set(change.fields) == {
+        FieldChange(path="steps.0.timeout", old="1 hour", new="2 hours"),
+        FieldChange(path="steps.0.answer.first_name", old="name", new="given.name"),
+        FieldChange(path="steps.0.body.a", old="orders", new=None),
+        FieldChange(path="steps.0.purpose", old=None, new="profiling"),
+        FieldChange(path="steps.0.failed.0", old=None, new='{"step":"exit","reason":"no_score"}'),
+    }
+
+
 def test_members_with_names_are_compared_by_name(starter: dict[str, str], read: Callable[..., Loaded]) -> None:
     (change,) = changed(
         starter, read, "policies/contact.yaml",

@@ -28,6 +28,8 @@ def audited(records: Sequence[Record], engine: DuckEngine, outbox: HeldOutbox) -
             reported.setdefault(body["properties"]["message_id"], record.offset - 1)
     out = {}
     for mark, message in outbox.messages.items():
+        if message.message_class == "call":
+            continue
         cancelled, claimed = mark in outbox.cancellations, mark in reported
         state = "cancelled" if cancelled else "sent" if claimed and message.deliverable else "ready"
         out[mark] = Sent(message=message, state=state, claim_head=reported.get(mark, 0))

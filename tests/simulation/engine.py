@@ -13,6 +13,7 @@ from cadenza.clock import VirtualClock, iso
 from cadenza.definitions.project import Project
 from cadenza.ports.ledger import Cancellation, Gate, Head, OutboxMessage, Record, Stopped
 from cadenza.runtime.tick import Ticker
+from cadenza.simulate.evaluate import json_text, read_json
 from cadenza.store.duckdb_engine import DuckEngine
 
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -124,6 +125,8 @@ def observe(engine: DuckEngine, project: Project) -> Rows:
         "messages": rows("SELECT message_id, pid, template, address, planned_at, deliverable FROM message"),
         "cancellations": rows("SELECT message_id, reason FROM cancellation"),
         "tasks": sorted((_task(row) for row in engine.query("SELECT task_id, pid, team, assignee, title, priority, opened_at, due_at, context, recent, live FROM task")), key=repr),
+        "calls": sorted((_call(row) for row in engine.query("SELECT call_id, pid, destination, purpose, planned_at, context, refused, deliverable FROM service_call")), key=repr),
+        "answers": rows("SELECT call_id, pid, ts, result, reason, trait FROM service_answer"),
         "task_changes": rows("SELECT task_id, pid, ts, change, by_, outcome, team, assignee, note, refused, ends FROM task_change"),
     }  # fmt: skip
 
@@ -143,6 +146,13 @@ def _task(row: tuple[Any, ...]) -> tuple[Any, ...]:
     *before, context, recent, live = row
     events = ((e["event"], datetime.fromisoformat(e["at"].removesuffix("Z"))) for e in msgspec.json.decode(recent))
     return (*before, tuple(msgspec.json.decode(context).items()), tuple(events), live)
+
+
+def _call(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A call with what it sends in the model's terms."""
+    *before, context, refused, deliverable = row
+    sent = read_json(context.encode())
+    return (*before, tuple((name, json_text(value)) for name, value in sent.items()), refused, deliverable)
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ import msgspec
 
 import cadenza
 from cadenza.sql.step import Script
-from cadenza.stages import effects, tasks
+from cadenza.stages import calls, effects, tasks
 from cadenza.stages.journeys import control, entering, walking
 
 SOURCE = Path(cadenza.__file__).parent
@@ -167,6 +167,13 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "transactional_is_held": (Slip("stages/tasks.sql", "WHERE s.message_class = 'marketing'", "WHERE TRUE"),),
     "held_until_the_deadline": (Slip("stages/tasks.sql", "WHERE s.wake_at > s.now", "WHERE FALSE"),),
     "shows_events_of_later": (Slip("stages/tasks.sql", "(e.recorded_at < m.now OR e.offset_ = m.offset_)", "TRUE"),),
+    "late_answer_counts": (Slip("stages/calls.sql", "WHEN t.jid IS NULL OR d.call_id IS NOT NULL THEN 'late'", "WHEN d.call_id IS NOT NULL THEN 'late'"),),
+    "any_type_is_taken": (Slip("stages/calls.sql", "WHERE NOT v.fits", "WHERE v.value IS NULL"),),
+    "call_asks_no_consent": (Slip("stages/calls.py:_refused", "if purposes:", "if False:"),),
+    "refused_call_waits": (Slip("stages/calls.sql", "AND k.refused IS NOT NULL AND", "AND FALSE AND"),),
+    "nobody_withdraws_the_unanswered": (Slip("stages/calls.sql", "AND g.way = 'unanswered'", "AND FALSE"),),
+    "exit_leaves_the_call": (Slip("stages/calls.sql", "JOIN w_end AS x ON x.eid = k.eid\n", "JOIN w_end AS x ON FALSE\n"),),
+    "merge_forgets_the_call": (Slip("stages/identity.py:_merge", "*(MERGED_WITH_CALLS if program.calls else ())", "*()"),),
     "late_event_triggers": (Slip("stages/journeys/entering.py:_late", "if entry.late_s is None or not events:", "if True:"),),
     "goal_reached_enters_again": (Slip("stages/journeys/entering.py:asks_for_goals", "return any(", "return False and any("),),
     "replaced_goes_on": (Slip("stages/journeys/walking.sql", "AND y.key = s.key AND NOT s.overdue", "AND FALSE"),),
@@ -207,6 +214,9 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "value_is_not_asked": (2006, "values"), "unknown_value_goes_first": (2006, "values"),
     "window_on_any_day": (2000, "hours"), "unknown_jurisdiction_lets_through": (2002, "hours"), "silence_is_consent": (2017, "hours"),
     "calendar_of_utc": (2002, "caps"), "week_from_sunday": (2002, "caps"), "each_journey_counts_all": (2005, "caps"), "topic_is_the_purpose": (2034, "caps"),
+    "late_answer_counts": (5051, "calls"), "any_type_is_taken": (5084, "calls"), "call_asks_no_consent": (5084, "calls"),
+    "refused_call_waits": (5084, "calls"), "nobody_withdraws_the_unanswered": (5084, "calls"), "exit_leaves_the_call": (5004, "calls"),
+    "merge_forgets_the_call": (5051, "calls"),
     "late_event_triggers": (4031, "entries"), "goal_reached_enters_again": (4108, "entries"), "replaced_goes_on": (4063, "entries"),
     "change_from_any_value": (4059, "entries"), "past_date_enters": (4000, "entries"),
     "map_forgets_the_clock": (2003, "versions"),
@@ -228,7 +238,7 @@ def planted(slips: tuple[Slip, ...]) -> Iterator[None]:
 
 def _forget() -> None:
     """Steps that are made once for all programs are made again."""
-    for stage in (control, entering, walking, effects, tasks):
+    for stage in (control, entering, walking, calls, effects, tasks):
         for made in vars(stage).values():
             if isinstance(made, _lru_cache_wrapper):
                 made.cache_clear()

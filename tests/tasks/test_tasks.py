@@ -13,6 +13,7 @@ from cadenza.errors import CadenzaError, StateError
 from cadenza.ports.ledger import NewRecord
 from cadenza.runtime.tasks import TaskWanted
 from cadenza.surfaces.api import api_app
+from cadenza.surfaces.metrics import exposition
 from tests.tasks.kit import START, Shop
 
 
@@ -75,6 +76,9 @@ def test_the_outcome_is_the_arm(shop: Shop) -> None:
     ]  # fmt: skip
     [sales] = desk.teams()
     assert (sales.active, sales.completed, round(sales.seconds_to_accept or 0)) == (0, 2, 2)
+    [figures] = [j for j in shop.workspace.report().journeys if j.name == "big_order"]
+    assert [(way.name, way.n) for way in figures.tasks] == [("lost", 1), ("won", 1)]
+    assert b'cadenza_tasks{state="completed",team="sales"} 2.0' in exposition(shop.workspace)
 
 
 def test_the_first_in_the_log_has_it(shop: Shop) -> None:

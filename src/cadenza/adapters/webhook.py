@@ -3,6 +3,9 @@
 The body is ``{"type": "message.send", "timestamp", "data": {message_id, channel, address, subject, text, html,
 planned_at}}``. ``Idempotency-Key`` and ``webhook-id`` are the message id: a receiver keeps them and ignores repeats,
 which is why a call may be repeated. A receiver that does not is declared with ``idempotent: false``.
+
+A **call** of a service (the journey step) is a POST of the JSON that the step declares, with the same headers under the call's
+id. Its answer is what a 2xx response holds.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from cadenza.adapters.transport import Resolver, guarded_client, resolve
 from cadenza.clock import Clock, SystemClock, from_micros, iso, to_micros
 from cadenza.definitions.kinds import Destination
 from cadenza.errors import CadenzaError, OperatingError, TerminalError
-from cadenza.ports.channel import Delivery, Rendered
+from cadenza.ports.channel import ANSWER_LIMIT, Delivery, Rendered
 
 _READ_LIMIT = 64 * 1024
 _TOGETHER = 16
@@ -72,6 +75,8 @@ class WebhookChannel:
             raise TerminalError("timeout_s must lie between 1 and 60.", where=f"destination '{destination.name}'")
         return cls(settings, clock=clock)
 
+    takes_calls = True
+
     async def send(self, batch: list[Rendered]) -> list[Delivery]:
         """One POST per message, up to 16 at a time."""
         return list(await asyncio.gather(*map(self._send_one, batch)))
@@ -84,10 +89,13 @@ class WebhookChannel:
             try:
                 body = _body(message)
                 headers = self._headers(message.message_id, body)
+                headers |= {"accept-encoding": "identity"} if message.call else {}
             except CadenzaError as error:
                 return Delivery(status="retry", detail=str(error))
             try:
                 async with self._client.stream("POST", self._settings.url, content=body, headers=headers) as response:
+                    if message.call and response.is_success:
+                        return await _answered(response)
                     return self._answer(response, await _beginning(response))
             except TerminalError as error:
                 return Delivery(status="failed", detail=str(error))
@@ -155,6 +163,8 @@ def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
 
 
 def _body(message: Rendered) -> bytes:
+    if message.call:
+        return (message.text or "{}").encode()
     planned = iso(from_micros(message.planned_at))
     data = {
         "message_id": message.message_id, "channel": message.channel, "address": message.address,
@@ -173,6 +183,28 @@ async def _beginning(response: httpx2.Response) -> str:
             break
     text = b"".join(parts)[:_READ_LIMIT].decode("utf-8", "replace")
     return "".join(c if c.isprintable() else " " for c in text[:400])
+
+
+async def _answered(response: httpx2.Response) -> Delivery:
+    """The answer to a call. One that is too long, packed, or no text, has failed: it is read no further than it is taken."""
+    packed = response.headers.get("content-encoding", "identity")
+    if packed != "identity":
+        return Delivery(status="failed", detail=f"{response.status_code}, but the answer is packed ({packed[:20]}).")
+    content = b""
+    async for part in response.aiter_raw():
+        content += part
+        if len(content) > ANSWER_LIMIT:
+            what = f"{response.status_code}, but the answer is longer than {ANSWER_LIMIT} bytes: "
+            return Delivery(status="failed", detail=what + _printable(content[:300]))
+    try:
+        return Delivery(status="accepted", detail=str(response.status_code), answer=content.decode())
+    except UnicodeDecodeError:
+        what = f"{response.status_code}, but the answer is no text: "
+        return Delivery(status="failed", detail=what + _printable(content[:300]))
+
+
+def _printable(content: bytes) -> str:
+    return "".join(c if c.isprintable() else " " for c in content.decode("utf-8", "replace"))
 
 
 def _named(error: BaseException) -> str:

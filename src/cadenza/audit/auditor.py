@@ -32,6 +32,7 @@ from cadenza.audit.rules import (
     told_exit,
 )  # fmt: skip
 from cadenza.clock import from_micros, iso
+from cadenza.definitions.builtin import CALL_OUTCOMES
 from cadenza.definitions.kinds_journey import Exit
 from cadenza.definitions.project import Project
 from cadenza.ports.ledger import Record
@@ -285,7 +286,7 @@ class _Auditor:
         if record.kind == "outcome" and (told := text_of(properties.get("message_id"))):
             if name == "Message Failed":
                 self._failed.setdefault(told, record.offset)
-            if record.source == "delivery":
+            if record.source == "delivery" and name not in CALL_OUTCOMES:
                 self._reports.setdefault(told, (record.offset, str(name)))
         return event
 

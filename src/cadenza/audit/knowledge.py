@@ -12,7 +12,7 @@ from cadenza.definitions.builtin import BUILTIN_CONTRACTS
 from cadenza.definitions.contract_fields import declared
 from cadenza.definitions.expression import Agg, Consented, Expr, walk
 from cadenza.definitions.kinds import Destination, Identifier, Segment, Template, TraitDefinition
-from cadenza.definitions.kinds_journey import Journey, Update
+from cadenza.definitions.kinds_journey import Call, Journey, Update
 from cadenza.definitions.project import Project, version_of
 
 _BLOCKED = {"", "null", "none", "undefined", "nan", "unknown", "anonymous", "test", "0", "-1"}
@@ -48,7 +48,11 @@ class Known:
         contracts = (*BUILTIN_CONTRACTS, *project.contracts)
         self.types: dict[str, str] = {name: field.type for c in contracts for name, field in declared(c).items()}
         self.versions = {version_of(t): t for t in project.templates}
-        self.updated = {trait for step in _steps(project.journeys) for trait in step.set}
+        self.updated = {
+            trait
+            for step in _steps(project.journeys)
+            for trait in (step.set if isinstance(step, Update) else step.answer)
+        }
         """Traits that journeys set: the log alone does not say their values."""
         trees = list(_trees(project))
         said = {node.purpose for tree in trees for node in walk(tree) if isinstance(node, Consented)}
@@ -189,11 +193,11 @@ def text_of(value: Any) -> str | None:
     return str(value) if isinstance(value, int) else msgspec.json.encode(value).decode()
 
 
-def _steps(value: Any) -> Iterator[Update]:
-    """Every update step inside a definition, however deep."""
-    if isinstance(value, Update):
+def _steps(value: Any) -> Iterator[Update | Call]:
+    """Every step inside a definition that sets traits, however deep."""
+    if isinstance(value, Update | Call):
         yield value
-    elif isinstance(value, msgspec.Struct):
+    if isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
             yield from _steps(getattr(value, field))
     elif isinstance(value, tuple):

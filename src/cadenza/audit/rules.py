@@ -450,7 +450,7 @@ def _inside(step: Step, path: str) -> Iterator[tuple[str, tuple[Step, ...]]]:
     if isinstance(step, HandOff):
         yield from ((f"{path}.{kind}.{arm.name}.steps", arm.steps) for arm in step.outcomes)
         yield f"{path}.{kind}.breached.steps", step.breached.steps if step.breached else ()
-    for name in ("arms", "unknown", "otherwise", "matched", "timeout"):
+    for name in ("arms", "unknown", "otherwise", "matched", "timeout", "answered", "failed", "unanswered"):
         found = getattr(step, name, ())
         if name == "arms":
             for index, arm in enumerate(found):

@@ -26,6 +26,12 @@ def _of_message(name: str, description: str, /, **more: str) -> Contract:
 
 
 BUILTIN_CONTRACTS: tuple[Contract, ...] = (
+    _contract("Call Ambiguous", "A crash in the call: the service may or may not have been asked.", message_id="string",
+              journey="string?", step="string?", detail="string?"),
+    _contract("Call Answered", "A service answered the call of a journey.", message_id="string", journey="string?",
+              step="string?", detail="string?"),
+    _contract("Call Failed", "A service refused the call of a journey, or could not be reached.", message_id="string",
+              journey="string?", step="string?", detail="string?"),
     _contract("Consent Updated", "A statement of consent; the latest for purpose and channel is in force.",
               purpose="string", channel="string", granted="boolean", source="string?", text_version="string?"),
     _of_message("Email Bounced", "The provider could not deliver; `hard` suppresses the channel.", bounce_type="string"),
@@ -58,6 +64,12 @@ TASK_EVENTS: dict[str, str] = {
     "Task Reassigned": "reassigned",
 }  # fmt: skip
 """What people do to tasks: the event's name -> the change that it asks for."""
+
+CALL_EVENTS: dict[str, str] = {"Call Answered": "answered", "Call Failed": "failed"}
+"""What delivery reports of calls: the event's name -> how the call ended, as far as the service can say."""
+
+CALL_OUTCOMES = (*CALL_EVENTS, "Call Ambiguous")
+"""All that delivery reports of calls."""
 
 SYSTEM_PROPERTIES: dict[str, Type] = {
     "purpose": "string", "channel": "string", "granted": "boolean", "bounce_type": "string", "reason": "string",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cadenza.definitions import kinds
+from cadenza.definitions.check_call import check_call
 from cadenza.definitions.check_enter import check_enters
 from cadenza.definitions.check_entry import check_entry
 from cadenza.definitions.check_hand_off import check_hand_off
@@ -151,6 +152,8 @@ class _Check:
                 self._update(values, path)
             case kinds.HandOff():
                 return self._hand_off(step, path, way)
+            case kinds.Call():
+                return self._call(step, path, way)
             case kinds.Branch():
                 return self._branch(step, path, way)
             case kinds.Split():
@@ -172,6 +175,31 @@ class _Check:
         if step.breached:
             ends.append(self._list(step.breached.steps, f"{path}.breached.steps", _Way(way.flags, longest)))
         return _join(ends) if ends else way
+
+    def _call(self, step: kinds.Call, path: str, way: _Way) -> _Way | None:
+        check_call(self.project, self.journey, step, self.scope, self.findings, path)
+        longest, limit = way.since_s + step.timeout_s, self.journey.exit.time_limit_s
+        if limit and step.timeout_s and longest > limit and not self._too_late:
+            self._too_late = True
+            what = "This call may be waited for longer than the journey's time limit."
+            self.problem(
+                what, f"{path}.timeout", f"It may end {_days(longest)} after entry; the limit is {_days(limit)}."
+            )
+        known = self._named(step.as_, "call", path, way)
+        ends = [
+            self._list(step.answered, f"{path}.answered", _Way(known, way.since_s)),
+            self._list(step.failed, f"{path}.failed", _Way(known, way.since_s)),
+            self._list(step.unanswered, f"{path}.unanswered", _Way(known, longest)),
+        ]
+        return _join(ends)
+
+    def _named(self, flag: str | None, kind: str, path: str, way: _Way) -> frozenset[str]:
+        """The flags that are known behind a step that sets one."""
+        if flag in self.scope.traits:
+            self.problem(f"The flag '{flag}' has the name of a trait.", f"{path}.as", "Rename it.")
+        if flag and flag in way.flags:
+            self.problem(f"The flag '{flag}' is already set by an earlier {kind}.", f"{path}.as", "Rename it.")
+        return way.flags | ({flag} if flag else set())
 
     def _distinct(self, names: list[str], path: str) -> None:
         for name in {n for n in names if names.count(n) > 1}:
@@ -204,11 +232,7 @@ class _Check:
             what = "This wait may last longer than the journey's time limit."
             total = _days(way.since_s + step.until_s)
             self.problem(what, f"{path}.until", f"It may end {total} after entry; the limit is {_days(limit)}.")
-        if step.as_ in self.scope.traits:
-            self.problem(f"The flag '{step.as_}' has the name of a trait.", f"{path}.as", "Rename it.")
-        if step.as_ and step.as_ in way.flags:
-            self.problem(f"The flag '{step.as_}' is already set by an earlier wait_for.", f"{path}.as", "Rename it.")
-        known = way.flags | ({step.as_} if step.as_ else set())
+        known = self._named(step.as_, "wait_for", path, way)
         here = _Way(known, way.since_s)
         ends = [self._list(arm, f"{path}.any.{number}.steps", here) for number, arm in enumerate(step.arms)]
         ends.append(self._list(step.matched, f"{path}.matched", here) if step.all or not step.arms else None)

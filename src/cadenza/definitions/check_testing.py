@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 
 from cadenza.definitions import kinds_testing as kinds
 from cadenza.definitions.findings import Findings
-from cadenza.definitions.flags import nested_steps
+from cadenza.definitions.flags import calls_in, nested_steps
 from cadenza.definitions.graph import JourneyTooLarge
 from cadenza.definitions.kinds import Journey, Step
 from cadenza.definitions.moments import MOMENT, instant_of, parse_moment
@@ -163,17 +163,29 @@ class _Check:
         if at and occurred and occurred > at:
             self.problem("It becomes known before it happens.", f"{path}.occurred", "Let 'at' be later.")
         said = happening.event or happening.traits or happening.consents or happening.withdraws or happening.completes
-        if not said:
-            remedy = "Say 'event', 'traits', 'consents', 'withdraws' or 'completes'."
+        called = happening.answers is not None or happening.call_fails
+        if not said and not called:
+            remedy = "Say 'event', 'traits', 'consents', 'withdraws', 'completes', 'answers' or 'call_fails'."
             self.problem("Nothing happens here.", path, remedy)
         if happening.completes and happening.occurred:
             self.problem("A task is completed when that becomes known.", f"{path}.occurred", "Take it away.")
+        if called:
+            self._answer(happening, path)
         self.known("outcome of a task", happening.completes, outcomes_of(self.project), f"{path}.completes")
         if happening.event and not self.scope.partial:
             self.findings.event(self.scope, happening.event, "tests", self.test.name, f"{path}.event")
         if happening.properties and not happening.event:
             self.problem("'properties' are those of an event.", f"{path}.properties", "Say 'event' too.")
         self._traits(happening.traits, f"{path}.traits")
+
+    def _answer(self, happening: kinds.Happening, path: str) -> None:
+        word = "answers" if happening.answers is not None else "call_fails"
+        if happening.occurred:
+            self.problem("A call is answered when that becomes known.", f"{path}.occurred", "Take it away.")
+        if happening.answers is not None and happening.call_fails:
+            self.problem("A call is answered or fails, not both.", f"{path}.call_fails", "Take one of them away.")
+        if not self.scope.partial and not any(calls_in(journey.steps) for journey in self.project.journeys):
+            self.problem("No journey calls a service.", f"{path}.{word}", "Add a step 'call', or take it away.")
 
     def _person(self, named: str | None, path: str) -> None:
         if named:

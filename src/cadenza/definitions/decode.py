@@ -368,6 +368,8 @@ class Decoder:
                 return self._branch(entry, path)
             case "hand_off":
                 return self._map(surface_journey.HAND_OFF, entry.node, path, "'hand_off'")
+            case "call":
+                return self._map(surface_journey.CALL, entry.node, path, "'call'")
             case "update":
                 return self._update(entry.node, path)
             case "exit":

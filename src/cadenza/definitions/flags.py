@@ -28,20 +28,22 @@ def nested_steps(step: kinds.Step) -> tuple[tuple[kinds.Step, ...], ...]:
             return (*(arm.steps for arm in step.arms), step.unknown, step.otherwise)
         case kinds.Split():
             return tuple(arm.steps for arm in step.arms)
+        case kinds.Call():
+            return (step.answered, step.failed, step.unanswered)
         case kinds.HandOff():
             return (*(arm.steps for arm in step.outcomes), *((step.breached.steps,) if step.breached else ()))
     return ()
 
 
 def with_flags(journey: kinds.Journey) -> kinds.Journey:
-    """The journey with the names of its ``wait_for ... as NAME`` resolved in the conditions of its steps."""
+    """The journey with the names of its ``wait_for`` and ``call ... as NAME`` resolved in the conditions of its steps."""
     names = frozenset(flags_of(journey.steps))
     return msgspec.structs.replace(journey, steps=_resolve(journey.steps, names)) if names else journey
 
 
 def flags_of(steps: tuple[kinds.Step, ...]) -> list[str]:
-    """The names given by ``wait_for ... as NAME`` anywhere in the steps, in order, repeats included."""
-    found = [step.as_ for step in steps if isinstance(step, kinds.WaitFor) and step.as_]
+    """The names given by ``wait_for`` and ``call ... as NAME`` anywhere in the steps, in order, repeats included."""
+    found = [step.as_ for step in steps if isinstance(step, kinds.WaitFor | kinds.Call) and step.as_]
     for step in steps:
         for below in nested_steps(step):
             found += flags_of(below)
@@ -68,6 +70,11 @@ def _resolve(steps: tuple[kinds.Step, ...], names: frozenset[str]) -> tuple[kind
             step = msgspec.structs.replace(step, arms=tuple(changed))
         elif isinstance(step, kinds.HandOff):
             step = _resolved_hand_off(step, names)
+        elif isinstance(step, kinds.Call):
+            step = msgspec.structs.replace(
+                step, answered=_resolve(step.answered, names), failed=_resolve(step.failed, names),
+                unanswered=_resolve(step.unanswered, names),
+            )  # fmt: skip
         resolved.append(step)
     return tuple(resolved)
 
@@ -97,6 +104,15 @@ def _flagged(node: Expr, names: frozenset[str]) -> Expr:
         case Coalesce(args):
             return Coalesce(tuple(_flagged(arg, names) for arg in args))
     return node
+
+
+def calls_in(steps: tuple[kinds.Step, ...]) -> list[kinds.Call]:
+    """The calls among the steps, in order."""
+    found = [step for step in steps if isinstance(step, kinds.Call)]
+    for step in steps:
+        for below in nested_steps(step):
+            found += calls_in(below)
+    return found
 
 
 def sent_templates(steps: tuple[kinds.Step, ...]) -> list[str]:

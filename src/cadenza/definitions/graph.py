@@ -1,7 +1,7 @@
 """A journey flattened into resting steps and the hops between them.
 
 The steps of a journey are a tree with joins. Here they become a list of **stops** (send, wait, wait_for, update,
-hand_off, and the end) and, for each way on from a stop, a **resume** point: a decision tree of branches, splits and
+hand_off, call, and the end) and, for each way on from a stop, a **resume** point: a decision tree of branches, splits and
 waits that may be passed through, whose leaves are **hops** to the next stop. A flag (``wait_for ... as x``) is known
 along the path, so a stop is identified by its place and the flags known there.
 """
@@ -32,6 +32,7 @@ from cadenza.definitions.expression import (
 from cadenza.definitions.flags import flags_of
 from cadenza.definitions.kinds import (
     Branch,
+    Call,
     Enter,
     ExitStep,
     HandOff,
@@ -87,6 +88,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     ways: dict[str, int] = {}
     task: HandOff | None = None
     """What is handed to people here."""
+    call: Call | None = None
+    """What is asked of a service here."""
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):
@@ -348,6 +351,14 @@ class _Flattening:
             for way, name, steps in arms
         }
 
+    def _called(self, step: Call, path: str, after: _Place, flags: Flags) -> dict[str, int]:
+        """The ways on from a call."""
+        arms = ((ANSWERED, step.answered), (FAILED, step.failed), (UNANSWERED, step.unanswered))
+        return {
+            way: self._resume(_Place(steps, f"{path}.call.{way}", 0, after), _with(flags, step.as_, way == ANSWERED))
+            for way, steps in arms
+        }
+
     def _stop(self, step: Step, path: str, after: _Place, flags: Flags) -> int:
         key = (path, flags)
         if key in self._stops:
@@ -374,6 +385,9 @@ class _Flattening:
             case HandOff():
                 stop = Stop(step=number, path=path, kind="hand_off", seconds=step.due_s, task=step,
                             ways=self._handed(step, path, after, flags))  # fmt: skip
+            case Call():
+                stop = Stop(step=number, path=path, kind="call", seconds=step.timeout_s, call=step,
+                            ways=self._called(step, path, after, flags))  # fmt: skip
             case WaitFor(until_s=seconds, as_=name):
                 late = _Place(step.timeout, f"{path}.wait_for.timeout", 0, after)
                 ways = {
@@ -406,6 +420,10 @@ def outcome_way(outcome: str) -> str:
 
 BREACHED = "breached"
 """The name of the way on from a hand-off that nobody completed in time."""
+
+
+ANSWERED, FAILED, UNANSWERED = "answered", "failed", "unanswered"
+"""The names of the ways on from a call."""
 
 
 def _with(flags: Flags, name: str | None, value: bool | int) -> Flags:

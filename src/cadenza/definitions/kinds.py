@@ -22,6 +22,7 @@ from cadenza.definitions.kinds_journey import (
     Arm as Arm,
     Branch as Branch,
     BreachedArm as BreachedArm,
+    Call as Call,
     Enter as Enter,
     Entry as Entry,
     Escalation as Escalation,

@@ -205,13 +205,30 @@ class HandOff(_Step, frozen=True, kw_only=True, tag_field="step", tag="hand_off"
     """Marketing to the person waits while the task is open."""
 
 
+class Call(_Step, frozen=True, kw_only=True, tag_field="step", tag="call"):
+    """A question to a service outside. The passage rests until it is answered, or the call has failed, or the time is up."""
+
+    destination: str
+    timeout_s: int
+    body: dict[str, str] = {}
+    """Member of the JSON that is sent -> a trait, or ``entry.NAME``: a property of the event that started the passage."""
+    answer: dict[str, str] = {}
+    """Trait that is set -> where its value stands in the answer (``score.risk``)."""
+    purpose: str | None = None
+    """What the person must have consented to; None: nothing is asked."""
+    as_: str | None = msgspec.field(default=None, name="as")
+    answered: tuple["Step", ...] = ()
+    failed: tuple["Step", ...] = ()
+    unanswered: tuple["Step", ...] = ()
+
+
 class ExitStep(_Step, frozen=True, kw_only=True, tag_field="step", tag="exit"):
     """End here. The reason is the author's word, default ``completed``."""
 
     reason: str = "completed"
 
 
-Step = Union[Send, Wait, WaitFor, Branch, Split, Update, HandOff, Jump, Enter, ExitStep]
+Step = Union[Send, Wait, WaitFor, Branch, Split, Update, HandOff, Call, Jump, Enter, ExitStep]
 
 
 class Journey(Definition, frozen=True, kw_only=True):

@@ -25,6 +25,10 @@ class Happening(Definition, frozen=True, kw_only=True):
     """``purpose/channel``, as in the explanations."""
     completes: str | None = None
     """An outcome with which the person's task that was opened last, and is open, is completed."""
+    answers: dict[str, Any] | None = None
+    """What the service answers to the person's call that was put last and waits."""
+    call_fails: str | None = None
+    """Why that call fails."""
 
 
 class Event(Happening, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ import msgspec
 from cadenza.definitions.expression import Agg, EventIs, Expr, InJourney, InSegment, Prop, Trait, children
 from cadenza.definitions.flags import nested_steps, sent_templates
 from cadenza.definitions.implied import REQUESTED, effective
-from cadenza.definitions.kinds import Branch, Enter, Journey, Step, Update, WaitFor
+from cadenza.definitions.kinds import Branch, Call, Enter, Journey, Step, Update, WaitFor
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.project import Project
 from cadenza.definitions.typecheck import CALL_CONTRACTS
@@ -125,6 +125,12 @@ def _of_journey(journey: Journey) -> Iterator[tuple[Node, Node, str]]:
             yield from _of_expression(tree, reader, where, event)
     for where, tree in _of_steps(journey.steps):
         yield from _of_expression(tree, reader, where, event)
+    for source in _called(journey.steps):
+        name = source.removeprefix("entry.")
+        if name == source:
+            yield ("trait", name), reader, "steps.call"
+        elif event is not None:
+            yield _field(event, name), reader, "steps.call"
     yield ("metric", journey.outcome.metric), reader, "outcome"
     for entered in _entered(journey.steps):
         yield reader, ("journey", entered), "enter"
@@ -151,11 +157,22 @@ def _entered(steps: Iterable[Step]) -> Iterator[str]:
             yield from _entered(below)
 
 
+def _called(steps: Iterable[Step]) -> Iterator[str]:
+    """What the steps send to services: traits, and properties of the entry's event."""
+    for step in steps:
+        if isinstance(step, Call):
+            yield from step.body.values()
+        for below in nested_steps(step):
+            yield from _called(below)
+
+
 def _updated(steps: Iterable[Step]) -> Iterator[str]:
-    """Traits that the steps set: what decides about the journey decides about them."""
+    """Traits that the steps set, of their own or from an answer: what decides about the journey decides about them."""
     for step in steps:
         if isinstance(step, Update):
             yield from step.set
+        elif isinstance(step, Call):
+            yield from step.answer
         for below in nested_steps(step):
             yield from _updated(below)
 

@@ -198,6 +198,8 @@ def _steps() -> Iterator[str]:
     yield from _table(surface_journey.SPLIT, "split")
     yield "### `hand_off`\n"
     yield from _table(surface_journey.HAND_OFF, "hand_off")
+    yield "### `call`\n"
+    yield from _table(surface_journey.CALL, "call")
     yield "### `branch` arm\n"
     yield from _table(surface_journey.ARM, "branch")
 

@@ -143,6 +143,7 @@ def _steps() -> Schema:
         "jump": _object(surface_journey.JUMP.fields),
         "update": {"anyOf": [literals, _one_key("set", literals)]},
         "hand_off": _object(surface_journey.HAND_OFF.fields),
+        "call": _object(surface_journey.CALL.fields),
         "exit": {"type": ["string", "null"], "pattern": shapes.NAME},
     }  # fmt: skip
     steps = [_one_key(key, {"description": surface_journey.STEP_DOCS[key], **form}) for key, form in forms.items()]

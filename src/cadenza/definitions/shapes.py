@@ -10,6 +10,12 @@ NAME = "^[A-Za-z][A-Za-z0-9_-]{0,62}$"
 """Names of definitions that other definitions refer to."""
 COLUMN = "^[a-z][a-z0-9_]{0,62}$"
 """Names that conditions use as a word: traits and flags."""
+CALL_MEMBER = "^([a-z][a-z0-9_]{0,62}|entry\\.[A-Za-z_][A-Za-z0-9_]{0,62})$"
+"""What a call sends: a trait, or a property of the event that started the passage."""
+ANSWER_PATH = (
+    "^[A-Za-z_][A-Za-z0-9_-]{0,62}(\\[[0-9]{1,4}\\])*(\\.[A-Za-z_][A-Za-z0-9_-]{0,62}(\\[[0-9]{1,4}\\])*){0,9}$"
+)
+"""Where a value stands in the JSON of an answer."""
 LOCAL_TIME = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 CLOSING_TIME = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 CALENDAR_DATE = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"

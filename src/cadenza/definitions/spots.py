@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cadenza.definitions.kinds_journey import Branch, ExitStep, HandOff, Jump, Split, Step, Wait, WaitFor
+from cadenza.definitions.kinds_journey import Branch, Call, ExitStep, HandOff, Jump, Split, Step, Wait, WaitFor
 
 
 class Spot(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +50,9 @@ def lists_in(step: Step) -> list[tuple[str, str, tuple[Step, ...]]]:
         case HandOff(outcomes=outcomes, breached=breached):
             found = [(f"hand_off.{arm.name}.steps", f"outcomes.{arm.name}.steps", arm.steps) for arm in outcomes]
             return [*found, *([("hand_off.breached.steps", "breached.steps", breached.steps)] if breached else [])]
+        case Call(answered=answered, failed=failed, unanswered=unanswered):
+            lists = (("answered", answered), ("failed", failed), ("unanswered", unanswered))
+            return [(f"call.{name}", name, steps) for name, steps in lists]
     return []
 
 
@@ -77,6 +80,9 @@ def next_paths(spot: Spot, labels: dict[str, str]) -> Iterator[tuple[str, bool]]
             yield from ((path, False) for path in ways if path is not None)
         case HandOff():
             yield from ((path, True) for _, path in spot.inside if path is not None)
+        case Call():
+            # A call that is not allowed fails at once.
+            yield from ((path, name != "call.failed") for name, path in spot.inside if path is not None)
         case _:
             ways = [path for _, path in spot.inside] or [spot.follows]
             yield from ((path, False) for path in ways if path is not None)

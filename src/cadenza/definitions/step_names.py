@@ -108,6 +108,6 @@ def written_at(path: str) -> str:
     >>> written_at("steps[0].split.a.steps[1].branch.arms[2].steps[0]")
     'steps.0.arms.a.steps.1.arms.2.steps.0'
     """
-    found = re.sub(r"\.split\.([^.\[]+)", r".arms.\1", re.sub(r"\.(branch|wait_for)\.", ".", path))
+    found = re.sub(r"\.split\.([^.\[]+)", r".arms.\1", re.sub(r"\.(branch|wait_for|call)\.", ".", path))
     found = re.sub(r"\.hand_off\.([^.\[]+)", r".outcomes.\1", found.replace(".hand_off.breached.", ".breached."))
     return re.sub(r"\[([0-9]+)\]", r".\1", found)

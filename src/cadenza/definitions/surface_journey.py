@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cadenza.definitions import kinds_journey as kinds
 from cadenza.definitions.shapes import (
+    ANSWER_PATH,
+    CALL_MEMBER,
     LOCAL_TIME,
     NAME,
     Again,
@@ -189,6 +191,27 @@ HAND_OFF = Fields(kinds.HandOff, (
     field("hold_marketing", Truth(), "Whether marketing to the person waits while it is open.", example="true"),
 ))  # fmt: skip
 
+CALL = Fields(kinds.Call, (
+    field("destination", NAME_TEXT, "The service that is asked: a destination with the adapter `webhook`.", required=True,
+       example="scoring_api"),
+    field("body", MapOf(Text(CALL_MEMBER, "a trait, or 'entry.NAME'"), NAME_TEXT), "What is sent, as a JSON object: a name, and "
+       "the trait (or `entry.NAME`, a property of the event that started the passage) that it takes its value from.",
+       example="{ spent: lifetime_revenue, order: entry.order_id }"),
+    field("answer", MapOf(Text(ANSWER_PATH, "a place in the answer as 'score.risk' or 'items[0].id'"), COLUMN_TEXT),
+       "Traits of kind `from` that the answer sets, each with where its value stands in the JSON of the answer.",
+       example="{ churn_risk: score.risk }"),
+    field("timeout", Duration(), "How long the answer is waited for.", attribute="timeout_s", required=True,
+       example="2 hours"),
+    field("purpose", COLUMN_TEXT, "A purpose to which the person must have consented, for the channel of the destination.",
+       example="profiling"),
+    field("as", COLUMN_TEXT, "A name for whether it was answered, for later branches.", attribute="as_",
+       example="scored"),
+    field("answered", Steps(), "What those get whose answer came and held what `answer` asks for."),
+    field("failed", Steps(), "What those get whose call was refused, or whose answer did not hold it.", required=True,
+       example="[{ update: { churn_risk: 0 } }]"),
+    field("unanswered", Steps(), "What those get whose time is up.", required=True, example="[]"),
+))  # fmt: skip
+
 ARM = Fields(kinds.Arm, (
     field("when", Expression(), "The first arm whose condition is true is taken.", required=True, example="orders > 3"),
     field("steps", Steps(), "What they get.", required=True),
@@ -213,11 +236,13 @@ STEP_DOCS: dict[str, str] = {
     "update": "`update: { TRAIT: value }`. Sets traits of kind `from`.",
     "hand_off": "`hand_off: { team, title, due, outcomes: { won: { steps: [...] }, ... } }`. A task for people; rests until "
                 "it is completed, or its time is up.",
+    "call": "`call: { destination, timeout, failed: [...], unanswered: [...] }`. Asks a service; rests until it answers, "
+            "the call fails, or the time is up. The answer sets traits.",
     "jump": "`jump: { to: LABEL, at_most: 3 }`. Goes on at the step that has `label: LABEL` beside it, so often; then on.",
     "enter": "`enter: JOURNEY`. Makes the person a candidate of another journey, by its rules of entry, and goes on.",
     "exit": "`exit: REASON`. Ends the passage; the reason defaults to `completed`.",
 }  # fmt: skip
 """Steps: name -> what it does."""
 
-LATER_STEPS = ("experiment", "decide", "call", "sync")
+LATER_STEPS = ("experiment", "decide", "sync")
 """Steps of the language that this release does not run yet."""

@@ -22,6 +22,9 @@ _WHAT_HAPPENS = (
           example="marketing/email"),
     field("completes", NAME_TEXT, "The person's open task (the last one opened) is completed with this outcome.",
           example="won"),
+    field("answers", Values(), "What the service answers to the person's open call (the last one put).",
+          example="{ score: { risk: 0.7 } }"),
+    field("call_fails", Text(), "That call fails, for this reason.", example="422 no such customer"),
 )  # fmt: skip
 
 _PAST = Fields(kinds.Happening, _WHAT_HAPPENS)

@@ -171,6 +171,8 @@ class Ending(msgspec.Struct, frozen=True):
     state: Literal["sent", "failed", "ready", "ambiguous"]
     detail: str
     not_before: int | None = None
+    whole: bool = False
+    """``detail`` is the answer of a service, which is kept as it came."""
 
 
 class Outbox(Protocol):

@@ -60,8 +60,9 @@ def _standing(decided: Sent, out: Sent | None) -> Sent:
 
 
 def outbox_sends(outbox: SqliteOutbox) -> Iterator[Sent]:
-    """What is in the outbox. Raises LedgerError."""
-    return (Sent(message=m, state=state, claim_head=head, settled_at=at) for m, state, head, at in outbox.every())
+    """The messages in the outbox; calls of services are none. Raises LedgerError."""
+    every = (row for row in outbox.every() if row[0].message_class != "call")
+    return (Sent(message=m, state=state, claim_head=head, settled_at=at) for m, state, head, at in every)
 
 
 def store_sends(engine: Engine) -> list[Sent]:

@@ -7,6 +7,8 @@ import msgspec
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Gate
 from cadenza.runtime.deploy import run
+from cadenza.sql.step import Step
+from cadenza.stages import calls
 from cadenza.stages.journeys import Command, Controls, Kill, control
 
 COMMANDS = ("pause", "resume", "stop", "kill", "release")
@@ -48,6 +50,15 @@ def obey(engine: Engine, controls: Controls, offset: int, body: CommandBody) -> 
     elif body.command == "kill" and mode == "cancel":
         run(engine, [control.withdraw(Kill(journey, body.channel, "cancel"))])
     return load(engine)
+
+
+def call_off(body: CommandBody) -> list[Step]:
+    """What a command means for calls of services that are not handed over, behind ``obey``."""
+    if body.command == "stop" and body.journey is not None:
+        return [calls.stopped()]
+    if body.command == "kill" and body.mode == "cancel":
+        return [calls.killed(body.journey, body.channel)]
+    return []
 
 
 def gates(engine: Engine) -> list[Gate]:

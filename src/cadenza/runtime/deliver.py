@@ -34,6 +34,10 @@ T = TypeVar("T")
 
 EVENTS = {"sent": "Message Sent", "failed": "Message Failed", "ambiguous": "Message Ambiguous"}
 """End of a message in the outbox -> name of the event that tells the log."""
+CALL_EVENTS = {"sent": "Call Answered", "failed": "Call Failed", "ambiguous": "Call Ambiguous"}
+"""The same of a call of a service, whose answer is its end."""
+CALL = "call"
+"""The class of calls among the outbox's messages."""
 SECOND = 1_000_000
 Called = Callable[[str, list[str], float], None]
 """Destination, status of each message, seconds."""
@@ -281,6 +285,8 @@ class Deliverer:
     def _ending(self, claim: Claimed, answer: Delivery, destination: Destination | None) -> Ending:
         message_id = claim.message.message_id
         detail = answer.detail if answer.provider_id is None else f"{answer.detail} ({answer.provider_id})"
+        if answer.status == "accepted" and claim.message.message_class == CALL:
+            return Ending(message_id, "sent", answer.answer, whole=True)
         if answer.status == "accepted":
             return Ending(message_id, "sent", detail)
         if answer.status != "retry":
@@ -296,6 +302,16 @@ class Deliverer:
             raise TerminalError(
                 f"There is no destination '{name}'.", where=f"message {message.message_id}",
                 remedy=near_miss(name, self._channels),
+            )  # fmt: skip
+        if message.message_class == CALL:
+            if not getattr(channel, "takes_calls", False):
+                raise TerminalError(
+                    f"The destination '{name}' brings no answers.", where=f"call {message.message_id}",
+                    remedy="Call one with the adapter 'webhook'.",
+                )  # fmt: skip
+            return Rendered(
+                message_id=message.message_id, channel=message.channel, address="", subject="", text=message.context,
+                html=None, planned_at=message.planned_at, call=True,
             )  # fmt: skip
         template = self._template(message)
         return render(
@@ -339,7 +355,9 @@ class Deliverer:
             for message_id, state, detail, at in ended:
                 message = self._outbox.message(message_id)
                 if message is not None:
-                    records.append(outcome_record(message, EVENTS[state], detail, at))
+                    record = call_record if message.message_class == CALL else outcome_record
+                    events = CALL_EVENTS if message.message_class == CALL else EVENTS
+                    records.append(record(message, events[state], detail, at))
             self._log.append(records, self._now())
             self._outbox.reported([message_id for message_id, *_ in ended])
             total += len(ended)
@@ -347,7 +365,7 @@ class Deliverer:
 
     async def _finish(self, endings: list[Ending]) -> None:
         if endings:
-            short = [msgspec.structs.replace(end, detail=end.detail[:500]) for end in endings]
+            short = [end if end.whole else msgspec.structs.replace(end, detail=end.detail[:500]) for end in endings]
             await self._ledger(self._outbox.finish_all, short, self._worker, self._now())
 
     async def _ledger(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -390,6 +408,30 @@ def outcome_record(message: OutboxMessage, event: str, detail: str, at: int) -> 
     }  # fmt: skip
     if detail:
         properties["detail"] = detail
+    return _told(message, event, properties, at)
+
+
+def call_record(message: OutboxMessage, event: str, detail: str, at: int) -> NewRecord:
+    """The log record that says what came of a call. An answer that is JSON is its ``answer``; whatever else came is kept
+    as ``detail``."""
+    properties = {
+        "message_id": message.message_id, "journey": message.journey, "step": message.step,
+        "destination": message.destination,
+    }  # fmt: skip
+    if detail:
+        properties["answer" if event == CALL_EVENTS["sent"] and _is_json(detail) else "detail"] = detail
+    return _told(message, event, properties, at)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
+
+
+def _told(message: OutboxMessage, event: str, properties: dict[str, str], at: int) -> NewRecord:
     body = {"type": "track", "event": event, "person": message.person, "occurred_at": at, "properties": properties}
     return NewRecord(
         kind="outcome", source="delivery", message_id=f"{message.message_id}:{event}",

@@ -21,7 +21,7 @@ from cadenza.runtime import command
 from cadenza.runtime.deploy import FAR_FUTURE, deploy, load, prepare, run
 from cadenza.runtime.wave import Wave
 from cadenza.sql.program import Program
-from cadenza.stages import effects, events, identity, journeys, tasks
+from cadenza.stages import calls, effects, events, identity, journeys, tasks
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class Ticker:
         self._timer_known = False
         self._gates = bool(self._controls.kills)
         # After a start: whatever may not have reached the outbox; what it knows it ignores.
-        self._hand_over(effects.publication(started=True))
+        self._publish_all(True)
 
     def project(self):
         """The deployed project, or None."""
@@ -321,6 +321,8 @@ class Ticker:
             self._waves += 1
             self._engine.execute(f"SET VARIABLE horizon = TIMESTAMP '{at}'; SET VARIABLE wave = {self._waves}::BIGINT")
             self._controls = command.obey(self._engine, self._controls, record.offset, said)
+            if self._program is not None and self._program.calls:
+                run(self._engine, command.call_off(said))
             if said.command == "stop" and self._program is not None and self._program.hands:
                 run(self._engine, tasks.deployed(self._program))
             self._withdrew, self._gates, self._timer_known = True, True, False
@@ -335,13 +337,20 @@ class Ticker:
         withdrew, self._withdrew = self._withdrew, False
         if withdrew:
             self._engine.execute(f"SET VARIABLE published = {after_wave}::BIGINT")
-            return self._hand_over(effects.publication(started=False))
+            return self._publish_all(False)
         if self._waves > after_wave and self._live_from < self._horizon and self._wave is not None:
             self._engine.execute(f"SET VARIABLE published = {after_wave}::BIGINT")
-            return self._hand_over(effects.publication(started=False), self._wave.sent, self._wave.cancelled)
-        return self._hand_over(effects.publication(started=False), False, False)
+            return self._publish_all(False, self._wave.sent, self._wave.cancelled)
+        return self._publish_all(False, False, False)
 
-    def _hand_over(self, publication: effects.Publication, sent: bool = True, cancelled: bool = True) -> int:
+    def _publish_all(self, started: bool, sent: bool = True, cancelled: bool = True) -> int:
+        """Calls first, so that the outbox learns of a tick's end with the last page of its messages; how many of these."""
+        if self._program is not None and self._program.calls:
+            asked = effects.Publication(*calls.publication(started))
+            self._hand_over(asked, 0, sent, cancelled and started)
+        return self._hand_over(effects.publication(started), self._consumed, sent, cancelled)
+
+    def _hand_over(self, publication: effects.Publication, through: int, sent: bool, cancelled: bool) -> int:
         """Publish page by page, so that no number of messages fills the memory. Only with the last page does the outbox
         learn how far it is complete; a crash between pages is mended at the next start."""
         spans = self._pages(publication) if sent else []
@@ -355,7 +364,8 @@ class Ticker:
             page = self._decoded(publication.page, list[OutboxMessage])
             count += len(page)
         found = self._decoded(publication.cancellations, list[tuple[str, str]]) if cancelled else []
-        self._outbox.publish(page, [Cancellation(*pair) for pair in found], self._consumed)
+        if page or found or through:
+            self._outbox.publish(page, [Cancellation(*pair) for pair in found], through)
         fault("publish.after")
         return count
 

@@ -7,14 +7,14 @@ from datetime import datetime
 
 import msgspec
 
-from cadenza.definitions.builtin import TASK_EVENTS
+from cadenza.definitions.builtin import CALL_EVENTS, TASK_EVENTS
 from cadenza.definitions.expression import Trait
 from cadenza.ports.engine import Engine
 from cadenza.runtime.deploy import changed_segments, run
 from cadenza.sql import jurisdictions
 from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import Program
-from cadenza.stages import effects, events, governance, identity, journeys, profiles, segments, tasks
+from cadenza.stages import calls, effects, events, governance, identity, journeys, profiles, segments, tasks
 
 CONSENT_EVENTS = frozenset({"Consent Updated", "Unsubscribed"})
 SUPPRESSION_EVENTS = frozenset({"Email Bounced", "Email Marked as Spam", "Suppressed"})
@@ -28,6 +28,8 @@ class _Arrived(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool = False
     known: bool = True
     merged: bool = False
+    answered: bool = False
+    """Whether services answered calls."""
 
 
 class _Reach(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,9 @@ class _Reach(msgspec.Struct, frozen=True, kw_only=True):
     worked: bool
     merged: bool
     sends: bool
+    answered: bool
+    """Services answered calls; ``called``: some passage is due at a call."""
+    called: bool
 
 
 class Wave:
@@ -100,8 +105,11 @@ class Wave:
         run(engine, events.append(program, self._outcomes))
         if set(names) & TASK_EVENTS.keys():
             run(engine, tasks.said())
+        answered = program.calls and bool(set(names) & CALL_EVENTS.keys())
+        if answered:
+            run(engine, calls.answered(program, events.typed))
         arrived = _Arrived(events=frozenset(names), traits=bool(traits), fresh=fresh > 0, known=identified > fresh,
-                           merged=merged > 0)  # fmt: skip
+                           merged=merged > 0, answered=answered)  # fmt: skip
         run(engine, profiles.take_in(
             program, events.path_index(program), events.typed, traits=arrived.traits and bool(program.schema.from_traits),
             consents=bool(arrived.events & CONSENT_EVENTS), suppressions=bool(arrived.events & SUPPRESSION_EVENTS),
@@ -124,13 +132,17 @@ class Wave:
         updates = any(self._kind(stop) == "update" for stop in due)
         if updates:
             run(engine, [profiles.updates()])
-        shape = self._shape(journeys.widened(program, frontier), arrived, records, checks, updates)
+        set_ = updates or arrived.answered
+        shape = self._shape(journeys.widened(program, frontier), arrived, records, checks, set_)
         run(engine, profiles.row(program, shape, events.typed))
         changed = changed_segments(engine, program) if shape.segments else frozenset()
         run(engine, segments.memberships(program, changed))
         run(engine, profiles.write_back(program, shape, arrived.fresh, arrived.known or timers, bool(changed)))
         if self._live and (shape.consents or shape.suppressions) and program.templates:
             run(engine, [effects.cancel_withdrawn(program)])
+            self.cancelled = True
+        if self._live and (shape.consents or shape.suppressions) and program.consented_calls:
+            run(engine, [calls.cancel_withdrawn(program)])
             self.cancelled = True
         candidates = journeys.triggered(program, arrived.events, changed) | journeys.asked(program, due)
         if frontier or candidates:
@@ -140,6 +152,7 @@ class Wave:
                 changed=changed, names=names, handed=frozenset(s for s in frontier if self._kind(s) == "hand_off"),
                 worked=program.hands and not arrived.events.isdisjoint(TASK_EVENTS), merged=arrived.merged,
                 sends=any(self._kind(s) == "send" for s in frontier),
+                answered=arrived.answered and any(self._kind(s) == "call" for s in frontier), called=any(self._kind(s) == "call" for s in due),
             )  # fmt: skip
             settled = self._journeys(reach, shape)
             run(engine, journeys.remembering(program, reach.frontier, reach.candidates, reach.names, settled=settled))
@@ -232,6 +245,8 @@ class Wave:
         if ended and self._live:
             run(engine, [effects.cancel_ended()])
             self.cancelled = True
+        if program.calls and self._live:
+            self._call_off(ended, any(way == "unanswered" for _, _, way in moved))
         withdrawn = any(way is None and (jid, step) in reach.handed for jid, step, way in ways)
         if withdrawn:
             run(engine, tasks.left())
@@ -242,6 +257,7 @@ class Wave:
         taken = journeys.widened_ways(program, moved, frontier, reach.candidates)
         run(engine, [journeys.moves(program, taken, reach.names), *journeys.rests(program, taken, reach.names)])
         self._hand_over(journeys.hand_offs(program, moved) if program.hands else frozenset(), reach, after=False)
+        self._put_calls(moved, reach, after=False)
         sends = self._send(waiting, released, moved, reach, shape)
         if not (ended or moved or sends):
             return False
@@ -253,12 +269,14 @@ class Wave:
     # --- tasks -------------------------------------------------------------------------------------
 
     def _work_off(self, reach: _Reach) -> bool:
-        """Passages go on whose task was completed, or was not in time; whether some were late."""
+        """Passages go on whose task was completed, or was not in time, or whose call is over; whether some tasks were late."""
         late = bool(reach.handed & reach.due)
         if reach.handed and reach.worked:
             run(self._engine, tasks.completed())
         if late:
             run(self._engine, tasks.overdue())
+        if reach.answered or reach.called:
+            run(self._engine, calls.go_on(reach.answered, reach.called))
         return late
 
     def _hand_over(self, stops: journeys.Frontier, reach: _Reach, after: bool) -> None:
@@ -266,6 +284,25 @@ class Wave:
         if stops:
             owners = identity.owners(self._outcomes) if self._queued else None
             run(self._engine, [tasks.opened(self._program, stops, reach.names, owners, after)])
+
+    # --- calls -------------------------------------------------------------------------------------
+
+    def _call_off(self, ended: bool, unanswered: bool) -> None:
+        """Withdraw the calls of passages that ended or wait no longer."""
+        for reason, some in (("ended", ended), ("unanswered", unanswered)):
+            if some:
+                run(self._engine, [calls.cancel(reason)])
+                self.cancelled = True
+
+    def _put_calls(self, taken: journeys.Ways, reach: _Reach, after: bool) -> None:
+        """Put the questions of those who come to a call by one of these ways."""
+        stops = journeys.calls(self._program, taken) if self._program.calls else frozenset()
+        if stops:
+            run(self._engine, calls.put(self._program, stops, reach.names, self._kills(), after))
+            self.sent = True
+
+    def _kills(self) -> calls.Kills:
+        return tuple((kill.journey, kill.channel) for kill in self._controls.dropping())
 
     def _enter(self, reach: _Reach) -> frozenset[int]:
         engine = self._engine
@@ -308,8 +345,7 @@ class Wave:
         asked = governance.suppress_journeys(program.project.policy)
         live_columns = profiles.journey_columns(program, asked, "l") if asked else []
         columns = tuple(f"j_{name}" for name in sorted(asked & shape.journeys))
-        kills = tuple((kill.journey, kill.channel) for kill in self._controls.dropping())
-        run(engine, governance.verdicts(program, sends, reach.names, live_columns, columns, kills))
+        run(engine, governance.verdicts(program, sends, reach.names, live_columns, columns, self._kills()))
         if held:
             run(engine, tasks.held_verdicts())
         run(engine, effects.messages(program, sends))
@@ -320,5 +356,6 @@ class Wave:
         if program.hands:
             gone_on = frozenset((jid, step, "verdict") for jid, step in sends)
             self._hand_over(journeys.hand_offs(program, gone_on), reach, after=True)
+        self._put_calls(on, reach, after=True)
         self.sent = True
         return True

@@ -26,5 +26,5 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True):
     call: Callable[[Chooser, Project, int], dict[str, Any]] | None = None
     record: Callable[[Chooser, Model, int], dict[str, Any] | None] | None = None
     """Where people answer what the engine has decided: the body of a record of the kind ``task`` at this instant (µs),
-    given the model as it stands; None: there is nothing to answer."""
+    given the model as it stands; None: there is nothing to answer. Where it says ``kind``, a record of that kind."""
     percent: int = 25

@@ -28,6 +28,10 @@ class Contact(Passages):
             reason = verdicts.withdrawn(self.project.policy, person, template, view)
             if reason is not None:
                 self.cancelled.setdefault(message.message_id, reason)
+        for asked in person.asked:
+            reason = self._withdrawn_call(person, asked.step, view) if asked.step.purpose is not None else None
+            if reason is not None:
+                self._call_off(person, lambda a, asked=asked: a is asked, reason)
 
     def _govern(self, person: Person, view: View) -> list[Enrollment]:
         """Decide the person's candidates; those sent or dropped go on in this item."""

@@ -31,6 +31,7 @@ class Controlled(Handing):
                 self.kills[reach] = mode
                 if mode == "cancel":
                     self._withdraw_all(lambda m: self._covers(reach, m.journey, m.channel), "killed")
+                    self._call_off_all(lambda a: self._covers(reach, a.journey, a.channel), "killed")
             case "release":
                 self.kills.pop(reach, None)
             case "pause" | "resume" | "stop" as command:
@@ -42,6 +43,16 @@ class Controlled(Handing):
                     self._stop(journey, now)
                 elif command == "pause" and mode != "drain":
                     self._stand_still(journey, mode, now)
+
+    def _call_off(self, person: Person, covered: Any, reason: str) -> None:
+        """Calls that were not handed over are not made any more."""
+        for asked in filter(covered, person.asked):
+            if asked.deliverable and asked.call_id not in self.outcomes:
+                self.cancelled.setdefault(asked.call_id, reason)
+
+    def _call_off_all(self, covered: Any, reason: str) -> None:
+        for person in self.persons.values():
+            self._call_off(person, covered, reason)
 
     def _those_inside(self, journey: str) -> list[Enrollment]:
         return [e for p in self.persons.values() for e in p.live() if e.journey.name == journey]
@@ -77,6 +88,7 @@ class Controlled(Handing):
             self.rows["ends"].append((e.eid, now, "stopped"))
             self._withdraw_task(e, "stopped", now)
         self._withdraw_all(lambda m: any(m.eid == e.eid for e in ended), "stopped")
+        self._call_off_all(lambda a: any(a.eid == e.eid for e in ended), "stopped")
         self._wake_released(ended, now)
 
     def _withdraw_all(self, covered: Any, reason: str) -> None:

@@ -36,7 +36,7 @@ from cadenza.simulate.evaluate import (
 from cadenza.simulate.person import Person, identifiers_of, normal
 
 ITEMS_AT_ONE_INSTANT = 2_000
-PID_COLUMN = {"memberships": 0, "refusals": 0, "messages": 1, "tasks": 1, "task_changes": 1}
+PID_COLUMN = {"memberships": 0, "refusals": 0, "messages": 1, "tasks": 1, "task_changes": 1, "calls": 1, "answers": 1}
 PAGES = {"page": "Page Viewed", "screen": "Screen Viewed"}
 
 
@@ -158,6 +158,8 @@ class Model(Contact):
                 self._set(person, trait.name, json_text(sent.get(trait.from_.partition(".")[2])), at)
         if kind == "track":
             self._said(person, str(name), properties, at)
+        if record.kind == "outcome":
+            self._answered(person, str(name), properties, now)
         if record.kind == "task":
             self._said_of_task(person, str(name), properties, now)
         self._item(person, now, event, "record")

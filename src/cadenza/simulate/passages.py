@@ -10,6 +10,7 @@ from cadenza.clock import EPOCH, to_micros
 from cadenza.definitions.implied import former_of
 from cadenza.definitions.kinds import (
     Branch,
+    Call,
     Enter,
     ExitStep,
     HandOff,
@@ -23,7 +24,8 @@ from cadenza.definitions.kinds import (
     Wait,
     WaitFor,
 )  # fmt: skip
-from cadenza.ids import bucket, enrollment_id
+from cadenza.ids import bucket, enrollment_id, message_id
+from cadenza.simulate.calling import Calling
 from cadenza.simulate.evaluate import (
     View,
     changes_at,
@@ -33,10 +35,9 @@ from cadenza.simulate.evaluate import (
 )  # fmt: skip
 from cadenza.simulate.local_time import dated, rests_until
 from cadenza.simulate.person import END, START, Enrollment, Person, inner_steps
-from cadenza.simulate.redeployed import Redeployed
 
 
-class Passages(Redeployed):
+class Passages(Calling):
     """10 of the specification."""
 
     def _journeys(self, person: Person, view: View, changes: set[tuple[str, str]]) -> None:
@@ -103,6 +104,7 @@ class Passages(Redeployed):
         entrant = Enrollment(
             eid=enrollment_id(journey.name, person.pid, key or "", to_micros(now)), origin=person.pid, journey=journey,
             key=key or "", entered_at=now, limit_at=now + timedelta(seconds=journey.exit.time_limit_s),
+            entry=view.item,
         )  # fmt: skip
         person.enrollments.append(entrant)
         return [entrant]
@@ -180,6 +182,10 @@ class Passages(Redeployed):
                 cause, arm = self._task_way(e, step, view.now)
                 inside = f"{e.step}.hand_off.{arm}.steps[0]"
                 follows = inside if inside in self._layout(e.journey) else follows
+            case Call():
+                cause = self._call_way(person, e, view.now)
+                inside = f"{e.step}.call.{cause}[0]"
+                follows = inside if inside in self._layout(e.journey) else follows
         if e.still is not None:
             e.held = e.held or ((cause, follows, reason) if cause else None)
             return
@@ -189,6 +195,8 @@ class Passages(Redeployed):
                 follows = self._inside(e, self._awaited(e, step, view) or f"any[{len(step.any) - 1}].steps", follows)
         if cause and isinstance(step, WaitFor) and step.as_:
             e.flags[step.as_] = cause == "matched"
+        if cause and isinstance(step, Call) and step.as_:
+            e.flags[step.as_] = cause == "answered"
         if cause:
             self._go(person, e, view, cause, follows, reason)
 
@@ -232,13 +240,15 @@ class Passages(Redeployed):
         e.wake_at = min(until, e.limit_at)
         if isinstance(step, HandOff):
             self._open(person, e, step, view)
+        if isinstance(step, Call):
+            self._ask(person, e, step, view, message_id(e.eid, e.step, self._round(e)))
 
     def _until(self, step: Step, view: View) -> datetime | None:
         """Until when one rests who comes to a step; None: one cannot rest there."""
         if isinstance(step, Wait) and step.local is not None:
             return rests_until(step.local, self.project.policy, view)
         rest = step.duration_s if isinstance(step, Wait) else step.until_s if isinstance(step, WaitFor) else 0
-        rest = step.due_s if isinstance(step, HandOff) else rest
+        rest = step.due_s if isinstance(step, HandOff) else step.timeout_s if isinstance(step, Call) else rest
         return view.now + timedelta(seconds=rest)
 
     def _labelled(self, journey: Journey, label: str) -> str:
@@ -292,6 +302,8 @@ class Passages(Redeployed):
         self.reached |= {e.eid} if reason == "goal" else set()
         self.rows["ends"].append((e.eid, now, reason))
         self._withdraw_task(e, reason, now)
+        if cancel is not None:
+            self._call_off(cancel, lambda asked: asked.eid == e.eid, reason)
         for message in cancel.messages if cancel else ():  # 10.5
             if message.eid == e.eid and message.deliverable and message.message_id not in self.outcomes:
                 self.cancelled.setdefault(message.message_id, reason)

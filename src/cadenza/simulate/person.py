@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from cadenza.clock import EPOCH
-from cadenza.definitions.kinds import Branch, HandOff, Identifier, Journey, Split, Step, WaitFor
+from cadenza.definitions.kinds import Branch, Call, HandOff, Identifier, Journey, Split, Step, WaitFor
 from cadenza.definitions.project import Project
 from cadenza.simulate.evaluate import Event, json_text
 
@@ -29,6 +29,19 @@ class Task(msgspec.Struct, kw_only=True, eq=False):
     stage: int = 0
     ended: str | None = None
     stopped: bool = False
+
+
+class Asked(msgspec.Struct, kw_only=True, eq=False):
+    """A question put to a service. ``refused``: why it was not allowed; ``result``: answered or failed, once it is."""
+
+    call_id: str
+    eid: int
+    journey: str
+    channel: str
+    step: Call
+    deliverable: bool
+    refused: str | None = None
+    result: str | None = None
 
 
 class Enrollment(msgspec.Struct, kw_only=True, eq=False):
@@ -62,6 +75,10 @@ class Enrollment(msgspec.Struct, kw_only=True, eq=False):
     """The way on that a pause held back: cause, path that follows, reason where that is the end."""
     task: Task | None = None
     """The last one that it opened."""
+    asked: Asked | None = None
+    """The last question that it put to a service."""
+    entry: Event | None = None
+    """The record that was the item in which it began."""
 
     def due(self, now: datetime) -> bool:
         return self.wake_at is not None and self.wake_at <= now
@@ -98,6 +115,7 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
     assignments: list[tuple[str, datetime, int, str]] = []
     """Holdout, when, origin pid, arm."""
     tasks: list[Task] = []
+    asked: list[Asked] = []
     segments: set[str] = set()
     check_at: datetime | None = None
 
@@ -112,6 +130,7 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
     def take_over(self, loser: Person) -> None:
         """Everything of the loser becomes this person's."""
         lists = ("events", "values", "consents", "suppressions", "messages", "enrollments", "assignments", "tasks")
+        self.asked.extend(loser.asked)
         for name in lists:
             getattr(self, name).extend(getattr(loser, name))
         self.segments |= loser.segments
@@ -155,6 +174,9 @@ def inner_steps(step: Step, path: str) -> list[tuple[str, tuple[Step, ...]]]:
         case HandOff(outcomes=outcomes, breached=breached):
             inner = [(f"{path}.hand_off.{arm.name}.steps", arm.steps) for arm in outcomes]
             return [*inner, *([(f"{path}.hand_off.breached.steps", breached.steps)] if breached else [])]
+        case Call(answered=answered, failed=failed, unanswered=unanswered):
+            arms = (("answered", answered), ("failed", failed), ("unanswered", unanswered))
+            return [(f"{path}.call.{name}", steps) for name, steps in arms]
     return []
 
 

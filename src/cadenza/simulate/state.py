@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from cadenza.clock import EPOCH
-from cadenza.definitions.builtin import BUILTIN_CONTRACTS, TASK_EVENTS
+from cadenza.definitions.builtin import BUILTIN_CONTRACTS, CALL_EVENTS, TASK_EVENTS
 from cadenza.definitions.contract_fields import declared
 from cadenza.definitions.expression import (
     Agg,
@@ -25,7 +25,7 @@ from cadenza.definitions.expression import (
     walk,
 )
 from cadenza.definitions.implied import implied
-from cadenza.definitions.kinds import Journey, Step
+from cadenza.definitions.kinds import Call, Journey, Step
 from cadenza.definitions.project import Project
 from cadenza.simulate.evaluate import (
     Event,
@@ -64,6 +64,8 @@ class State:
                 "messages",
                 "tasks",
                 "task_changes",
+                "calls",
+                "answers",
             )
         }
         self.released = False
@@ -147,12 +149,24 @@ STATEMENTS = frozenset(
 )
 
 
+def calls_of(journey: Journey) -> list[Call]:
+    """The calls of a journey."""
+    return [step for _, step, _ in layout(journey.steps) if isinstance(step, Call)]
+
+
 def _reactive(project: Project) -> frozenset[str]:
     """The events that some definition reacts to, and those that say what may be sent."""
     read = (project.traits, project.segments, project.policy, project.journeys)
     nodes = [node for tree in _expressions(read) for node in walk(tree)]
     named = {n.event for n in nodes if isinstance(n, Agg)} | {n.name for n in nodes if isinstance(n, EventIs)}
-    return STATEMENTS | named | set(TASK_EVENTS) | {j.entry.on.event for j in project.journeys if j.entry.on.event}
+    called = frozenset(CALL_EVENTS) if any(calls_of(j) for j in project.journeys) else frozenset[str]()
+    return (
+        called
+        | STATEMENTS
+        | named
+        | set(TASK_EVENTS)
+        | {j.entry.on.event for j in project.journeys if j.entry.on.event}
+    )
 
 
 def _purposes(project: Project) -> list[str]:

@@ -156,7 +156,7 @@ class _Log:
     def _call(self) -> tuple[str, dict[str, Any]]:
         for answer, percent in self._answers:
             if chance(self._c, percent) and (said := answer(self._c, self._model, self._at)) is not None:
-                return "task", said
+                return said.pop("kind", "task"), said
         c, roll = self._c, self._c.below(100)
         if roll >= 90 and self._model.rows["messages"]:
             return "outcome", self._outcome()

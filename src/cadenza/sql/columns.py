@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cadenza.definitions.builtin import TASK_EVENTS
+from cadenza.definitions.builtin import CALL_EVENTS, TASK_EVENTS
 from cadenza.definitions.expression import (
     Agg,
     Coalesce,
@@ -22,7 +22,7 @@ from cadenza.definitions.expression import (
     children,
     walk,
 )  # fmt: skip
-from cadenza.definitions.flags import nested_steps
+from cadenza.definitions.flags import calls_in, nested_steps
 from cadenza.definitions.kinds import Branch, Journey, Step, WaitFor
 from cadenza.definitions.project import Project
 
@@ -117,6 +117,8 @@ def reactive_events(project: Project) -> frozenset[str]:
                 names.add(node.event)
             elif isinstance(node, EventIs):
                 names.add(node.name)
+    if any(calls_in(journey.steps) for journey in project.journeys):
+        names |= set(CALL_EVENTS)
     return frozenset(names) | SYSTEM_EVENTS | frozenset(TASK_EVENTS)
 
 
@@ -146,7 +148,7 @@ def schema_of(project: Project, property_types: dict[str, Type]) -> Schema:
         properties={**property_types, **SYSTEM_PROPERTIES},
         segments=tuple(s.name for s in project.segments),
         consents=_consents(project),
-        channels=tuple(sorted({t.channel for t in project.templates} | {"email"})),
+        channels=tuple(sorted({t.channel for t in project.templates} | {"email"} | {c for _, c in _called(project)})),
     )  # fmt: skip
 
 
@@ -163,10 +165,17 @@ def _depends_on_more_than_events(tree: Expr, values: dict[str, Expr]) -> bool:
 
 
 def _consents(project: Project) -> tuple[tuple[str, str], ...]:
-    pairs = {(t.purpose, t.channel) for t in project.templates}
+    pairs = {(t.purpose, t.channel) for t in project.templates} | _called(project)
     for tree in expressions(project):
         pairs |= {(n.purpose, n.channel) for n in walk(tree) if isinstance(n, Consented)}
     return tuple(sorted(pairs))
+
+
+def _called(project: Project) -> set[tuple[str, str]]:
+    """The (purpose, channel) pairs that calls of services ask for."""
+    channels = {destination.name: destination.channel for destination in project.destinations}
+    calls = [call for journey in project.journeys for call in calls_in(journey.steps)]
+    return {(c.purpose, channels[c.destination]) for c in calls if c.purpose and c.destination in channels}
 
 
 def expand(tree: Expr, values: dict[str, Expr]) -> Expr:

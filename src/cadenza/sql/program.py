@@ -10,7 +10,7 @@ import msgspec
 from cadenza.definitions.expression import Agg, Coalesce, Expr, InSegment, Lit, walk
 from cadenza.definitions.graph import END, START, Bucket, Decide, Graph, Leaf, Stop, Tree, flatten
 from cadenza.definitions.implied import effective, implied
-from cadenza.definitions.kinds import HandOff, Journey, Template
+from cadenza.definitions.kinds import Call, HandOff, Journey, Template
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.open_hours import closed_hours
 from cadenza.definitions.project import Project, version_of
@@ -56,6 +56,9 @@ class Program:
         self.hands = any(stop.task is not None for stop in stops)
         """Whether any version hands people to people; ``holds``: and holds marketing meanwhile."""
         self.holds = any(stop.task is not None and stop.task.hold_marketing for stop in stops)
+        self.calls = any(stop.call is not None for stop in stops)
+        """Whether any version asks a service; ``consented_calls``: and asks for consent before it does."""
+        self.consented_calls = any(stop.call is not None and stop.call.purpose is not None for stop in stops)
         self.closed = closed_hours(project.policy, (t.channel for t in project.templates))
         self._cache: dict[Hashable, Any] = {}
 
@@ -103,6 +106,10 @@ DIMENSIONS: dict[str, dict[str, str]] = {
     "t_task": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "team": "VARCHAR", "assignee": "VARCHAR",
                "title": "VARCHAR", "priority": "INTEGER", "due_s": "BIGINT", "recent": "INTEGER", "hold": "BOOLEAN",
                "escalates": "BOOLEAN", "after_s": "BIGINT", "to_team": "VARCHAR", "again_s": "BIGINT", "ends": "BOOLEAN"},
+    "t_call": {"jid": "INTEGER", "step": "INTEGER", "suffix": "VARCHAR", "destination": "VARCHAR", "channel": "VARCHAR",
+               "purpose": "VARCHAR"},
+    "t_answer": {"jid": "INTEGER", "step": "INTEGER", "number": "INTEGER", "trait": "VARCHAR", "path": "VARCHAR",
+                 "kind": "VARCHAR"},
     "t_closed": {"channel": "VARCHAR", "jurisdiction": "VARCHAR", "from_s": "INTEGER", "to_s": "INTEGER",
                  "opens_s": "INTEGER", "reason": "VARCHAR"},
     "t_update": {"jid": "INTEGER", "step": "INTEGER", "trait": "VARCHAR", "value": "VARCHAR"},
@@ -131,6 +138,8 @@ def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[
             rows["t_local"].append({"jid": jid, "step": stop.step, **row})
         if stop.task is not None:
             rows["t_task"].append(_task_row(jid, stop.step, stop.path, stop.task))
+        if stop.call is not None:
+            _call_rows(program, jid, stop, stop.call, rows)
         for trait, value in stop.set.items():
             rows["t_update"].append({"jid": jid, "step": stop.step, "trait": trait, "value": value_text(value)})
     rows["t_way"].append(_way_row(version, START, "entered"))
@@ -206,6 +215,32 @@ def _task_row(jid: int, step: int, path: str, task: HandOff) -> dict[str, Any]:
         "to_team": escalate.to if escalate else None, "again_s": escalate.due_s if escalate else 0,
         "ends": task.breached is not None,
     }  # fmt: skip
+
+
+def _call_rows(program: Program, jid: int, stop: Stop, call: Call, rows: dict[str, list[dict[str, Any]]]) -> None:
+    """A destination that is gone by now has no channel; delivery will say that it is gone."""
+    channels = {destination.name: destination.channel for destination in program.project.destinations}
+    types = {trait.name: trait.type for trait in program.project.traits}
+    where = {"jid": jid, "step": stop.step}
+    rows["t_call"].append(
+        where | {"suffix": message_id(0, stop.path, stop.round)[16:], "destination": call.destination,
+                 "channel": channels.get(call.destination, ""), "purpose": call.purpose}
+    )  # fmt: skip
+    known = [(trait, path) for trait, path in call.answer.items() if trait in types]
+    for number, (trait, path) in enumerate(known):
+        rows["t_answer"].append(
+            where | {"number": number, "trait": trait, "path": json_path(path), "kind": types[trait]}
+        )
+
+
+def json_path(path: str) -> str:
+    """The path of an answer as the engine takes it.
+
+    >>> json_path("items[0].risk-score")
+    '$."items"[0]."risk-score"'
+    """
+    names = ((name, index) for name, _, index in (part.partition("[") for part in path.split(".")))
+    return "$." + ".".join(f'"{name}"' + (f"[{index}" if index else "") for name, index in names)
 
 
 def _events_of(journey: Journey) -> frozenset[str]:

@@ -115,6 +115,13 @@ TABLES: tuple[Table, ...] = (
     _table("task_change", "tasks", "what was done to a task, or was refused; or became of it as time passed", "task_id ts change offset_",
            "task_id VARCHAR, pid BIGINT, origin_pid BIGINT, ts TIMESTAMP, change VARCHAR, by_ VARCHAR, outcome VARCHAR, "
            "team VARCHAR, assignee VARCHAR, note VARCHAR, refused VARCHAR, ends BOOLEAN, due_at TIMESTAMP, offset_ BIGINT, wave BIGINT", personal=True),
+    _table("service_call", "calls", "a question that a passage puts to a service, or was not allowed to", "call_id",
+           "call_id VARCHAR, eid BIGINT, pid BIGINT, origin_pid BIGINT, jid INTEGER, step INTEGER, destination VARCHAR, "
+           "channel VARCHAR, purpose VARCHAR, planned_at TIMESTAMP, context VARCHAR, refused VARCHAR, deliverable BOOLEAN, "
+           "wave BIGINT", personal=True),
+    _table("service_answer", "calls", "what came of a call, or came too late: and what it was taken for", "offset_",
+           "call_id VARCHAR, pid BIGINT, origin_pid BIGINT, ts TIMESTAMP, result VARCHAR, reason VARCHAR, trait VARCHAR, "
+           "offset_ BIGINT, wave BIGINT"),
     _table("message_outcome", "events", "what delivery reported of a message", "offset_",
            "message_id VARCHAR, name VARCHAR, occurred_at TIMESTAMP, offset_ BIGINT, detail VARCHAR"),
     _table("cancellation", "effects", "a message withdrawn before it was handed over", "message_id",

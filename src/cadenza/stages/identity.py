@@ -23,6 +23,9 @@ MERGED_TABLES = ("identifier", "event", "trait_value", "consent", "suppression",
 MERGED_WITH_TASKS = ("task", "task_change")
 """And these, where people are handed to people."""
 
+MERGED_WITH_CALLS = ("service_call", "service_answer")
+"""And these, where services are asked."""
+
 
 def arrivals(program: Program, outcomes: bool, several: bool, index_of: dict[str, int]) -> list[Step]:
     """Identifiers of the queue, and which records cannot be told apart yet (nodes and edges of lanes).
@@ -133,7 +136,11 @@ def _merge(program: Program) -> list[Step]:
         steps += _merge_memberships(program)
     else:
         steps += _merge_profile(program)
-    tables = [*MERGED_TABLES, *(MERGED_WITH_TASKS if program.hands else ())]
+    tables = [
+        *MERGED_TABLES,
+        *(MERGED_WITH_TASKS if program.hands else ()),
+        *(MERGED_WITH_CALLS if program.calls else ()),
+    ]
     steps += [_SCRIPT.step("merge_rows", {"merged_table": t}) for t in tables]
     return [*steps, _SCRIPT.step("unprofile"), _SCRIPT.step("w_conflict"), _SCRIPT.step("end_conflict"),
             _SCRIPT.step("stop_conflict")]  # fmt: skip

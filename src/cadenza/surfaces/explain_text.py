@@ -13,7 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from cadenza.runtime.explain import Explanation
-from cadenza.runtime.explain.views import MessageView, NotQualifiedView, PassageView, SourceView, TaskView, TraitView
+from cadenza.runtime.explain.views import (
+    CallView,
+    MessageView,
+    NotQualifiedView,
+    PassageView,
+    SourceView,
+    TaskView,
+    TraitView,
+)
 from cadenza.workspace import WhyNot
 
 WIDTH = 100
@@ -142,6 +150,8 @@ def _passage(p: PassageView) -> RenderableType:
         lines += _message(message)
     for task in p.tasks:
         lines += _task(task)
+    for call in p.calls:
+        lines += _call(call)
     if p.ended_at is not None:
         by = f" by '{p.ended_by}'" if p.ended_by else ""
         lines.append(_line(f"{_at(p.ended_at)}  ended: {(p.reason or '').replace('_', ' ')}{by}", 4))
@@ -156,6 +166,15 @@ def _task(task: TaskView) -> Iterator[RenderableType]:
     yield _line(f"task {task.task}, team {task.team}: {task.title}; due {_at(task.due_at)}{replayed}", 6)
     for change in task.changes:
         yield _line(f"{_at(change.at)}  {change.words}", 8)
+
+
+def _call(call: CallView) -> Iterator[RenderableType]:
+    replayed = ", replayed: never put" if call.replayed else ""
+    yield _line(f"call {call.call} of {call.destination} with {call.sent}{replayed}", 6)
+    if call.refused is not None:
+        yield _line(f"{_at(call.planned_at)}  not allowed: {call.refused}", 8)
+    for answer in call.answers:
+        yield _line(f"{_at(answer.at)}  {answer.words}", 8)
 
 
 def _message(message: MessageView) -> Iterator[RenderableType]:

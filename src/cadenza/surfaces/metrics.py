@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.parser import text_string_to_metric_families
 
 from cadenza.clock import to_micros
-from cadenza.workspace import ReasonCount, Status, Workspace
+from cadenza.workspace import ReasonCount, Status, TeamFigures, Workspace
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 MOST_REASONS = 200
@@ -27,6 +27,7 @@ def exposition(workspace: Workspace) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     figures = workspace.operate.figures()
     registry.register(_Collected(workspace.status(), figures.tally, figures.quarantine, figures.journal_bytes))
+    registry.register(_Tasks(workspace.tasks.teams()))
     registry.register(_Measured(workspace.measures.exposition().decode(), list(workspace.operate.published_measures())))
     return generate_latest(registry)
 
@@ -50,6 +51,26 @@ class _Measured:
                     sample._replace(labels={**sample.labels, "collector": name}) for sample in family.samples
                 ]
         yield from families.values()
+
+
+class _Tasks:
+    """Tasks that people work on; nothing where there are none."""
+
+    def __init__(self, teams: Sequence[TeamFigures]) -> None:
+        self._teams = teams
+
+    def collect(self) -> Iterator[Metric]:
+        tasks = GaugeMetricFamily("cadenza_tasks", "Tasks by where they stand", labels=["team", "state"])
+        ever = GaugeMetricFamily("cadenza_tasks_overdue", "Open tasks whose time is up", labels=["team"])
+        for team in self._teams:
+            states = {
+                "open": team.active - team.accepted, "accepted": team.accepted, "completed": team.completed,
+                "breached": team.breached, "withdrawn": team.withdrawn,
+            }  # fmt: skip
+            for state, n in states.items():
+                tasks.add_metric([team.team, state], n)
+            ever.add_metric([team.team], team.overdue)
+        yield from (tasks, ever) if self._teams else ()
 
 
 class _Collected:

@@ -168,6 +168,7 @@ def _reason_rows(journey: JourneyFigures) -> Iterator[tuple[str, str, int]]:
     messages: MessageFigures = journey.messages
     groups = (
         ("not qualified", journey.not_qualified), ("refused", journey.refused), ("ended", journey.exits),
+        ("tasks", journey.tasks), ("calls of services", journey.calls),
         ("messages dropped", messages.dropped), ("messages put off for a while", messages.deferred),
     )  # fmt: skip
     for what, counts in groups:

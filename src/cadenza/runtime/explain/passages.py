@@ -14,6 +14,7 @@ from cadenza.definitions.kinds import Journey
 from cadenza.definitions.trigger_text import trigger_words
 from cadenza.ports.engine import Engine
 from cadenza.runtime.explain.views import (
+    CallView,
     DeliveryView,
     MessageView,
     MoveView,
@@ -23,7 +24,7 @@ from cadenza.runtime.explain.views import (
     TaskView,
     VerdictView,
 )  # fmt: skip
-from cadenza.runtime.explain.wording import judged, moved, position, refused, worked
+from cadenza.runtime.explain.wording import answered, judged, moved, position, refused, worked
 from cadenza.sql import step
 from cadenza.sql.step import number
 
@@ -72,6 +73,8 @@ class _Story:
         self._deliveries = rows("deliveries", 0)
         self._tasks = rows("tasks", 0)
         self._changes = rows("task_changes", 0) if self._tasks else {}
+        self._calls = rows("calls", 0)
+        self._answers = rows("answers", 0) if self._calls else {}
 
     def passage(self, row: tuple[Any, ...]) -> PassageView:
         eid, name, version, text, key, entered, offset, at_step, wake_at, path, ended, reason, record, by, still = row
@@ -85,6 +88,7 @@ class _Story:
             position=position(journey, path, None) if lives else None, wakes_at=wake_at if lives else None,
             ended_at=ended, ended_by=by, reason=reason, paused_since=still if lives else None,
             tasks=tuple(self._task(task) for task in self._tasks.get((eid,), ())),
+            calls=tuple(self._call(call) for call in self._calls.get((eid,), ())),
         )  # fmt: skip
 
     def _move(self, journey: Journey | None, row: tuple[Any, ...]) -> MoveView:
@@ -104,6 +108,17 @@ class _Story:
         return TaskView(
             task=task, team=team, title=title, opened_at=opened, due_at=due, replayed=not live, changes=changes
         )
+
+    def _call(self, row: tuple[Any, ...]) -> CallView:
+        _, call, destination, at, context, asked, refused, deliverable = row
+        answers = tuple(
+            TaskChangeView(at=when, words=answered(result, reason, trait, *(said or (None, None))), offset=offset)
+            for _, when, result, reason, trait, said, offset in self._answers.get((call,), ())
+        )
+        return CallView(
+            call=call, destination=destination, planned_at=at, sent=context, replayed=not deliverable, answers=answers,
+            refused=judged("drop", refused, asked, None).removeprefix("not sent: ") if refused else None,
+        )  # fmt: skip
 
     def _message(self, journey: Journey | None, row: tuple[Any, ...]) -> MessageView:
         eid, at_step, path, template, at, message_id, deliverable, ended = row

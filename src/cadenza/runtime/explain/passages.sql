@@ -49,6 +49,22 @@ SELECT eid, task_id, team, title, opened_at, due_at, live FROM task WHERE pid = 
 -- And what happened to these.
 SELECT task_id, ts, change, by_, outcome, team, assignee, note, refused, offset_ FROM task_change WHERE pid = :pid ORDER BY ts, coalesce(offset_, 0), wave;
 
+-- name: calls
+-- Questions that they put to services.
+SELECT eid, call_id, destination, planned_at, context, purpose || '/' || channel, refused, deliverable FROM service_call WHERE pid = :pid ORDER BY planned_at, call_id;
+
+-- name: answers
+-- What came of these, or was withdrawn.
+SELECT a.call_id, a.ts, a.result, a.reason, a.trait, json_extract_string(y.properties, ['$.answer', '$.detail']), a.offset_
+FROM service_answer AS a LEFT JOIN event_payload AS y ON y.offset_ = a.offset_ WHERE a.pid = :pid
+UNION ALL
+SELECT k.call_id, o.occurred_at, 'ambiguous', NULL, NULL, [NULL, o.detail], o.offset_
+FROM message_outcome AS o JOIN service_call AS k ON k.call_id = o.message_id WHERE k.pid = :pid AND o.name = 'Call Ambiguous'
+UNION ALL
+SELECT k.call_id, c.ts, 'cancelled', c.reason, NULL, [NULL, NULL], NULL
+FROM cancellation AS c JOIN service_call AS k ON k.call_id = c.message_id WHERE k.pid = :pid
+ORDER BY 1, 2, 7;
+
 -- name: deliveries
 -- What delivery reported of them, and cancellations.
 SELECT o.message_id, o.occurred_at, o.name, o.detail

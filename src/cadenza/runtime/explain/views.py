@@ -157,6 +157,19 @@ class TaskView(_View, frozen=True, kw_only=True):
     changes: tuple[TaskChangeView, ...]
 
 
+class CallView(_View, frozen=True, kw_only=True):
+    """A question that a passage put to a service. ``refused``: in words, why it was not allowed; ``replayed``: it was never
+    put. ``answers``: what came, and what became of it."""
+
+    call: str
+    destination: str
+    planned_at: datetime
+    sent: str
+    refused: str | None
+    replayed: bool
+    answers: tuple[TaskChangeView, ...]
+
+
 class PassageView(_View, frozen=True, kw_only=True):
     """One enrollment. ``offset``: the record that started it, None for time. ``position`` and ``wakes_at`` while it
     lives; ``paused_since``: its journey pauses, and ``wakes_at`` is as the clock stood then; ``ended_at``, ``ended_by`` (the
@@ -177,6 +190,7 @@ class PassageView(_View, frozen=True, kw_only=True):
     reason: str | None
     paused_since: datetime | None = None
     tasks: tuple[TaskView, ...] = ()
+    calls: tuple[CallView, ...] = ()
 
 
 class RefusalView(_View, frozen=True, kw_only=True):

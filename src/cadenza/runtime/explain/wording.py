@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from cadenza.definitions.expression_text import duration_text, write
 from cadenza.definitions.kinds import (
     Branch,
+    Call,
     Enter,
     HandOff,
     Journey,
@@ -107,6 +108,9 @@ def _walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:
                 for outcome in outcomes:
                     yield from _walk(outcome.steps, f"{path}.hand_off.{outcome.name}.steps")
                 yield from _walk(breached.steps if breached else (), f"{path}.hand_off.breached.steps")
+            case Call(answered=answer, failed=failed, unanswered=unanswered):
+                for name, inside in (("answered", answer), ("failed", failed), ("unanswered", unanswered)):
+                    yield from _walk(inside, f"{path}.call.{name}")
 
 
 def position(journey: Journey | None, path: str | None, kind: str | None) -> str:
@@ -127,6 +131,8 @@ def position(journey: Journey | None, path: str | None, kind: str | None) -> str
             return f"enter journey '{other}'"
         case HandOff(team=team, title=title, due_s=seconds):
             return f"handed to team {team} ('{title}'), due in {duration_text(seconds)}"
+        case Call(destination=service, timeout_s=seconds):
+            return f"asked {service}, waits for the answer at most {duration_text(seconds)}"
         case Update(set=values):
             return "set " + ", ".join(f"{name} = {value}" for name, value in values.items())
     return f"{kind or 'step'} ({path})"
@@ -187,6 +193,12 @@ def moved(journey: Journey | None, cause: str, waited: timedelta, record: str | 
             start = f"the task was not completed within {span(waited)}"
         case _ if cause.startswith("outcome:"):
             start = f"the task was completed as '{cause.removeprefix('outcome:')}' after {span(waited)}{by}"
+        case "answered":
+            start = f"the service answered after {span(waited)}"
+        case "failed":
+            start = f"the call failed after {span(waited)}" if waited else "the call was not allowed"
+        case "unanswered":
+            start = f"the service did not answer within {span(waited)}"
         case "timeout":
             start = f"waited {span(waited)} in vain"
         case "past":
@@ -242,6 +254,27 @@ def worked(
     said += f" by {by}" if by else ""
     said += f", without effect ({refusal.replace('_', ' ')})" if refusal else ""
     return f"{said}: {note}" if note else said
+
+
+def answered(result: str, reason: str | None, trait: str | None, answer: str | None, detail: str | None) -> str:
+    """What came of a call, in a sentence.
+
+    >>> answered("failed", "wrong_type", "risk", '{"risk": "high"}', None)
+    'failed: what the answer has for \'risk\' is not of its type: {"risk": "high"}'
+    """
+    said = {
+        "answered": "answered",
+        "ambiguous": "it is not known whether it was asked",
+        "late": "came when nobody waited for it any more, without effect",
+        "cancelled": f"withdrawn before it was put: {(reason or '').replace('_', ' ')}",
+        "failed": "failed",
+    }.get(result, result)
+    if reason == "missing":
+        said = f"failed: the answer has nothing for '{trait}'"
+    elif reason == "wrong_type":
+        said = f"failed: what the answer has for '{trait}' is not of its type"
+    told = (answer or detail or "")[:200]
+    return f"{said}: {told}" if told else said
 
 
 def filled(text: str, rule: str | None) -> str:

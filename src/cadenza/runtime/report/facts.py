@@ -169,6 +169,7 @@ def _journeys(
     entered = facts.per_journey("entered")
     refused, unqualified = facts.counts_per_journey("refused"), facts.counts_per_journey("not_qualified")
     exits, messages = facts.counts_per_journey("exits"), _Messages(facts)
+    ways = _ways(facts)
     candidates = triggered(engine, versions, cut.before)
     comparisons = Comparisons(engine, project, versions, cut.before, cut.live_from)
     current = {j.name: j for j in project.journeys}
@@ -180,10 +181,19 @@ def _journeys(
             refused=refused.get(name, ()), not_qualified=unqualified.get(name, ()),
             live=standing if cut.present else unended, exits=exits.get(name, ()), messages=messages.of(name),
             comparisons=comparisons.of(current[name]) if name in current else (),
+            tasks=tuple(ways[name, "hand_off"]), calls=tuple(ways[name, "call"]),
         )  # fmt: skip
         figures.append(one)
         checks += _journey_checks(one, messages.rows(name))
     return tuple(figures), tuple(checks)
+
+
+def _ways(facts: _Facts) -> defaultdict[tuple[str, str], list[Count]]:
+    """(Journey, kind of step) -> by which ways people went on from such steps."""
+    found: defaultdict[tuple[str, str], list[Count]] = defaultdict(list)
+    for journey, kind, way, n in facts.rows("ways"):
+        found[journey, kind].append(Count(way.removeprefix("outcome:"), n))
+    return found
 
 
 def total(counts: Iterable[Count]) -> int:

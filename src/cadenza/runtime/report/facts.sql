@@ -66,6 +66,13 @@ FROM enrollment_end x JOIN journey_version v ON v.jid = x.jid
 WHERE x.ts < :before
 GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2;
 
+-- name: ways
+-- Ways on from tasks and from calls of services
+SELECT v.journey, s.kind, t.cause, count(*)
+FROM transition t JOIN journey_step s ON s.jid = t.jid AND s.step = t.from_step JOIN journey_version v ON v.jid = t.jid
+WHERE t.ts < :before AND s.kind IN ('hand_off', 'call')
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 4 DESC, 3;
+
 -- name: refused
 -- Candidates that did not enter, by reason and rule
 SELECT v.journey, r.reason, coalesce(r.rule, ''), count(*)

@@ -111,6 +111,9 @@ class JourneyFigures(_Figures, frozen=True, kw_only=True):
     exits: tuple[Count, ...]
     messages: MessageFigures
     comparisons: tuple[Comparison, ...]
+    tasks: tuple[Count, ...] = ()
+    """Ways on from tasks: outcomes, and ``breached``; ``calls``: ways on from calls of services."""
+    calls: tuple[Count, ...] = ()
 
 
 class Check(_Figures, frozen=True, kw_only=True):

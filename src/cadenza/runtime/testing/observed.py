@@ -110,6 +110,12 @@ def open_task(engine: Engine, offset: int) -> tuple[int, str] | None:
     return tuple(found[0]) if found else None
 
 
+def open_call(engine: Engine, offset: int) -> tuple[int, str] | None:
+    """The same of calls of services: the one put last that is waited for."""
+    found = _rows(engine, "open_call", first=number(offset))
+    return tuple(found[0]) if found else None
+
+
 def _rows(engine: Engine, query: str, **parts: step.Part) -> list[Any]:
     return engine.query(_SCRIPT.step(query, **parts).sql)
 

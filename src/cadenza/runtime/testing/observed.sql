@@ -56,3 +56,10 @@ SELECT p.merged_into, p.pid FROM person p WHERE p.merged_into IS NOT NULL ORDER 
 SELECT t.pid, t.task_id FROM task t JOIN event e ON e.pid = t.pid AND e.offset_ = :first
 ANTI JOIN task_change c ON c.task_id = t.task_id AND c.ends
 ORDER BY t.opened_at DESC, t.task_id LIMIT 1;
+
+-- name: open_call
+-- The call of a person that was put last and is waited for.
+SELECT k.pid, k.call_id FROM service_call k JOIN event e ON e.pid = k.pid AND e.offset_ = :first
+JOIN enrollment n ON n.eid = k.eid AND n.jid = k.jid AND n.step = k.step
+ANTI JOIN service_answer a ON a.call_id = k.call_id AND a.result IN ('answered', 'failed')
+WHERE k.refused IS NULL ORDER BY k.planned_at DESC, k.call_id LIMIT 1;

@@ -17,8 +17,8 @@ from cadenza.ports.ledger import Cancellation, Head, OutboxMessage, Record
 from cadenza.runtime.deploy import deploy_body
 from cadenza.runtime.testing.coverage import Key, covered, reached
 from cadenza.runtime.testing.judge import Judge
-from cadenza.runtime.testing.observed import observe, open_task
-from cadenza.runtime.testing.script import Refusal, Script, completion, end_of, grouped, write_script
+from cadenza.runtime.testing.observed import observe, open_call, open_task
+from cadenza.runtime.testing.script import Refusal, Script, end_of, grouped, replied, write_script
 from cadenza.runtime.testing.views import CaseResult, Failure, SuiteResult, place
 from cadenza.runtime.tick import Ticker
 
@@ -106,11 +106,13 @@ def _decide(engine: Engine, loaded: Loaded, script: Script) -> tuple[Refusal, ..
         log.records += script.records[done : held.index]
         done = held.index + 1
         ticker.run(from_micros(record.recorded_at - 1))
-        task = open_task(engine, script.seats[held.test, held.actor].offset)
-        if task is None:
-            lost.append(Refusal(test=held.test, path=held.path, detail="The person has no open task at that time."))
+        handed = held.reply.outcome is not None
+        found = (open_task if handed else open_call)(engine, script.seats[held.test, held.actor].offset)
+        if found is None:
+            what = f"The person has no open {'task' if handed else 'call'} at that time."
+            lost.append(Refusal(test=held.test, path=held.path, detail=what))
         else:
-            log.records.append(completion(record, *task, held.outcome))
+            log.records.append(replied(record, *found, held.reply))
     log.records += script.records[done:]
     ticker.run(script.until)
     return tuple(lost)

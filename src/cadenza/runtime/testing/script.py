@@ -35,6 +35,15 @@ Band = tuple[str, int, int]
 """A salt, and the buckets [from, to) under it."""
 
 
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What people and services say of something that the run itself has opened: the person's task is completed, or their
+    call is answered, or it fails. One of the three."""
+
+    outcome: str | None = None
+    answer: dict[str, Any] | None = None
+    failure: str | None = None
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that becomes known. ``path``: where the test says it."""
 
@@ -43,19 +52,19 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     path: str
     call: Call | None
-    completes: str | None = None
-    """An outcome, in place of a call: a task that the run itself has opened is completed."""
+    reply: Reply | None = None
+    """In place of a call."""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that cannot be written before the run has come to it: it names a task. ``index``: its place among the
+    """A record that cannot be written before the run has come to it: it names a task, or a call of a service. ``index``: its place among the
     records."""
 
     index: int
     test: str
     actor: str
     path: str
-    outcome: str
+    reply: Reply
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +150,7 @@ def _given(test: JourneyTest) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]
 
 def _lines(number: int, test: JourneyTest, project: Project) -> Iterator[Line]:
     """The calls of a test, in the order of their times; those of one instant in the order written."""
-    found: list[tuple[datetime, str, str, Call | str]] = []
+    found: list[tuple[datetime, str, str, Call | Reply]] = []
     for actor in test.persons:
         path = f"persons.{actor.name}"
         theirs = [*actor.events, *(e for e in test.events if person_of(test, e.person) == actor.name)]
@@ -163,7 +172,7 @@ def _lines(number: int, test: JourneyTest, project: Project) -> Iterator[Line]:
             call.messageId = f"{test.name}/{path}"[:100]
             yield Line(at=last, test=number, actor=who, path=path, call=call)
         else:
-            yield Line(at=last, test=number, actor=who, path=path, call=None, completes=call)
+            yield Line(at=last, test=number, actor=who, path=path, call=None, reply=call)
 
 
 def _known(actor: Actor, test: JourneyTest, project: Project) -> dict[str, Any]:
@@ -178,8 +187,8 @@ def _known(actor: Actor, test: JourneyTest, project: Project) -> dict[str, Any]:
     return known | actor.traits
 
 
-def _calls(happening: Happening, test: JourneyTest) -> Iterator[Call | str]:
-    """What a happening makes known: calls, and the outcome of a task."""
+def _calls(happening: Happening, test: JourneyTest) -> Iterator[Call | Reply]:
+    """What a happening makes known: calls, and what is said of tasks and of calls of services."""
     occurred = None
     if happening.occurred is not None:
         occurred = instant(test, happening.occurred).replace(tzinfo=UTC)
@@ -192,7 +201,9 @@ def _calls(happening: Happening, test: JourneyTest) -> Iterator[Call | str]:
     if happening.event is not None:
         yield Call(type="track", event=happening.event, properties=happening.properties, timestamp=occurred)
     if happening.completes is not None:
-        yield happening.completes
+        yield Reply(outcome=happening.completes)
+    if happening.answers is not None or happening.call_fails is not None:
+        yield Reply(answer=happening.answers, failure=happening.call_fails)
 
 
 def _consents(said: Sequence[str], granted: bool) -> Iterator[Call]:
@@ -270,10 +281,9 @@ def write_script(tests: Sequence[JourneyTest], project: Project, first: int) -> 
         name = tests[line.test].name
         who = (name, line.actor)
         if line.call is None:
-            held.append(
-                Held(index=len(records), test=name, actor=line.actor, path=line.path, outcome=line.completes or "")
-            )
-            records.append(_record(offset, line.at, "task", b""))
+            reply = line.reply or Reply()
+            held.append(Held(index=len(records), test=name, actor=line.actor, path=line.path, reply=reply))
+            records.append(_record(offset, line.at, "task" if reply.outcome is not None else "outcome", b""))
             offset += 1
             continue
         decoded = Decoded(calls=[line.call], bad=[], write_key=None, sent_at=None, size=0)
@@ -301,16 +311,15 @@ def _record(offset: int, at: int, kind: str, body: bytes) -> Record:
     )  # fmt: skip
 
 
-def completion(record: Record, person: int, task: str, outcome: str) -> Record:
-    """A held record, now that its task is known: somebody has completed it."""
-    said = {"task_id": task, "outcome": outcome, "actor": "test"}
-    body = {
-        "type": "track",
-        "event": "Task Completed",
-        "person": person,
-        "occurred_at": record.recorded_at,
-        "properties": said,
-    }
+def replied(record: Record, person: int, about: str, reply: Reply) -> Record:
+    """A held record, now that its task or call is known: somebody has completed it, or it is answered."""
+    if reply.outcome is not None:
+        name, said = "Task Completed", {"task_id": about, "outcome": reply.outcome, "actor": "test"}
+    elif reply.answer is not None:
+        name, said = "Call Answered", {"message_id": about, "answer": msgspec.json.encode(reply.answer).decode()}
+    else:
+        name, said = "Call Failed", {"message_id": about, "detail": reply.failure or ""}
+    body = {"type": "track", "event": name, "person": person, "occurred_at": record.recorded_at, "properties": said}
     return msgspec.structs.replace(record, body=msgspec.json.encode(body, order="sorted"))
 
 
@@ -318,12 +327,13 @@ __all__ = [
     "Band",
     "Held",
     "Refusal",
+    "Reply",
     "Script",
     "bands_of",
     "choose",
-    "completion",
     "end_of",
     "grouped",
     "instant",
+    "replied",
     "write_script",
 ]

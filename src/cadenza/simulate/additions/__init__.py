@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cadenza.simulate.addition import Addition
 from cadenza.simulate.additions import (
+    calls,
     caps,
     control,
     enters,
@@ -18,6 +19,7 @@ from cadenza.simulate.additions import (
 )
 
 ADDITIONS: dict[str, Addition] = {
+    "calls": calls.ADDITION,
     "caps": caps.ADDITION,
     "control": control.ADDITION,
     "enters": enters.ADDITION,

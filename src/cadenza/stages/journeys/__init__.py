@@ -24,6 +24,7 @@ from cadenza.stages.journeys.reach import (
     Frontier as Frontier,
     Ways as Ways,
     asked as asked,
+    calls as calls,
     every_stop as every_stop,
     expressions as expressions,
     hand_offs as hand_offs,

@@ -92,6 +92,16 @@ def expressions(program: Program, frontier: Frontier, candidates: frozenset[int]
             yield from (without_events(c) for c in version.graph.stops[hop.to_step].conditions)
     if program.hands:
         yield from _shown_by_tasks(program, frontier, candidates)
+    if program.calls:
+        yield from _sent_by_calls(program, frontier, candidates)
+
+
+def _sent_by_calls(program: Program, frontier: Frontier, candidates: frozenset[int]) -> Iterable[Expr]:
+    """The traits that calls send which the wave may come to."""
+    known = {trait.name for trait in program.project.traits}
+    for version, hop in reachable_hops(program, frontier, candidates):
+        call = version.graph.stops[hop.to_step].call if hop.to_step >= 0 else None
+        yield from (Trait(source) for source in (call.body.values() if call else ()) if source in known)
 
 
 def _shown_by_tasks(program: Program, frontier: Frontier, candidates: frozenset[int]) -> Iterable[Expr]:
@@ -178,12 +188,21 @@ def asked(program: Program, stops: Frontier) -> frozenset[int]:
 
 def hand_offs(program: Program, taken: Ways) -> Frontier:
     """The hand-offs to which some of the ways lead."""
+    return _led_to(program, taken, "hand_off")
+
+
+def calls(program: Program, taken: Ways) -> Frontier:
+    """The calls of services to which some of the ways lead."""
+    return _led_to(program, taken, "call")
+
+
+def _led_to(program: Program, taken: Ways, kind: str) -> Frontier:
     found = set()
     for jid, step, way in taken:
         version = program.versions[jid]
         for hop in hops_of(version.graph.resumes[version.resume(step, way) % RESUMES]):
             to = version.graph.hops[hop].to_step
-            if to >= 0 and version.graph.stops[to].kind == "hand_off":
+            if to >= 0 and version.graph.stops[to].kind == kind:
                 found.add((jid, to))
     return frozenset(found)
 

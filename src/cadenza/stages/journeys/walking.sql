@@ -63,6 +63,7 @@ SELECT DISTINCT jid, step, way FROM w_go UNION ALL SELECT DISTINCT jid, step, NU
 CREATE OR REPLACE TEMP TABLE w_move AS
 SELECT m.*, h.to_step, h.reason, h.kind, CASE h.kind WHEN 'wait' THEN least(m.now + to_seconds(h.seconds), m.limit_at)
   WHEN 'hand_off' THEN least(m.now + to_seconds(h.seconds), m.limit_at)
+  WHEN 'call' THEN least(m.now + to_seconds(h.seconds), m.limit_at)
   WHEN 'wait_for' THEN least(m.now + to_seconds(h.seconds), m.limit_at) WHEN 'end' THEN NULL ELSE least(m.now, m.limit_at) END AS wake_at
 FROM (
   SELECT b.* EXCLUDE (fixed, resume, drawn), coalesce(b.fixed, :hop) AS hop FROM (
