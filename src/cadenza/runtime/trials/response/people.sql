@@ -32,10 +32,17 @@ WITH aimed AS (
   SELECT d.number, d.total, :key || ':' || CAST(d.number AS VARCHAR) || ':' || CAST(d.nth AS VARCHAR) AS tag
   FROM (SELECT number, total, unnest(range(n)) AS nth FROM sim_drawn) AS d
 ),
+placed AS (
+  SELECT number, tag, least(CAST(floor(total * (CAST(md5_number_upper(tag || ':who') AS DOUBLE) / 18446744073709551616)) AS BIGINT), total - 1) AS at_, CAST(NULL AS BIGINT) AS pid
+  FROM aimed
+  UNION ALL SELECT number, NULL, upto, pid FROM sim_stand
+),
 hit AS (
-  SELECT a.number, a.tag, s.pid FROM (
-    SELECT number, tag, least(CAST(floor(total * (CAST(md5_number_upper(tag || ':who') AS DOUBLE) / 18446744073709551616)) AS BIGINT), total - 1) AS target FROM aimed
-  ) AS a ASOF JOIN sim_stand AS s ON s.number = a.number AND a.target < s.upto
+  -- Whoever reaches beyond the place, and nobody before them does. (An ASOF join takes time by the square here.)
+  SELECT number, tag, who AS pid FROM (
+    SELECT number, tag, last_value(pid IGNORE NULLS) OVER (PARTITION BY number ORDER BY at_ DESC, tag IS NULL, tag ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS who
+    FROM placed
+  ) AS f WHERE tag IS NOT NULL
 ),
 chosen AS (
   SELECT h.number, h.tag, h.pid, coalesce(p.cell, -1) AS cell,
