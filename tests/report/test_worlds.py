@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from cadenza.clock import VirtualClock, from_micros
@@ -20,15 +21,18 @@ from tests.simulation.engine import FixedLog, HeldOutbox
 PERSONS = 6
 
 
-@pytest.fixture(scope="module", params=[1, 5, 8])
+@pytest.fixture(scope="module", params=[(1,), (5, "enters"), (8, "versions"), (3, "exits")])
 def played(request: pytest.FixtureRequest) -> Iterator[tuple[World, DuckEngine]]:
     """A world and the store after all of it."""
-    world: World = seeded(request.param)
+    seed, *additions = request.param
+    world: World = seeded(seed, additions=tuple(additions))
     engine = DuckEngine.open(None, threads=1)
     ticker = Ticker(engine, FixedLog(world.records), HeldOutbox(), VirtualClock())  # type: ignore[arg-type]
     while ticker.tick(from_micros(world.horizon)).more:
         pass
-    yield world, engine
+    deployed = ticker.project()
+    assert deployed is not None
+    yield msgspec.structs.replace(world, project=deployed), engine
     engine.close()
 
 

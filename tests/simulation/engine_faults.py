@@ -138,7 +138,7 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "entering_asks_no_key": (Slip("stages/journeys/entering.sql", "CASE WHEN t.keyed THEN nullif(s.key, '') END", "NULL"),),
     "two_enter_as_one": (Slip("stages/journeys/entering.sql", "WHEN j.turn > 1 THEN 're_entry'", ""),),
     "a_jump_too_many": (Slip("definitions/graph.py:_Flattening._jump", "times >= step.at_most", "times > step.at_most"),),
-    "rounds_share_a_message_id": (Slip("sql/program.py:_send_row", "path, stop.round", "path"),),
+    "rounds_share_a_message_id": (Slip("sql/program.py:_send_row", "said, stop.round", "said"),),
     "all_must_hold_together": (
         Slip("stages/journeys/keeping.sql", "seen = coalesce(enrollment.seen, 0) | :bits", "seen = :bits"),
         Slip("stages/journeys/keeping.py:_with", "exp.Coalesce(this=before, expressions=[number(0)])", "number(0)"),
@@ -179,6 +179,13 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "replaced_goes_on": (Slip("stages/journeys/walking.sql", "AND y.key = s.key AND NOT s.overdue", "AND FALSE"),),
     "change_from_any_value": (Slip("stages/journeys/entering.py:_fires", "if on.trait is not None and", "if False and"),),
     "past_date_enters": (Slip("stages/journeys/entering.py:_fires", "if on.date is not None and", "if False and"),),
+    "the_latest_is_the_earliest": (Slip("stages/identity.sql", "WHEN v.on_merge = 'latest' THEN", "WHEN FALSE THEN"),),
+    "who_left_still_runs": (Slip("stages/journeys/leaving.sql", "SET reason = l.exit", "SET reason = CASE WHEN FALSE THEN l.exit END"),),
+    "last_steps_keep_the_queue": (
+        Slip("stages/effects.sql", "JOIN w_end AS x ON x.eid = m.eid", "JOIN (SELECT * FROM w_end AS a ANTI JOIN w_go AS b ON b.eid = a.eid) AS x ON x.eid = m.eid"),
+    ),
+    "last_step_asks_nobody": (Slip("stages/journeys/entering.sql", "(s.reason IS NULL OR n.leaving)", "s.reason IS NULL"),),
+    "who_left_is_still_inside": (Slip("stages/profiles.py:_last_stops", "if stop.leaving", "if False"),),
     "map_forgets_the_clock": (
         Slip("stages/journeys/migrating.sql", "WHEN 'clock' THEN w.wake_at + to_seconds(w.seconds)", "WHEN 'clock' THEN getvariable('horizon') + to_seconds(3600)"),
     ),
@@ -220,6 +227,11 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "late_event_triggers": (4031, "entries"), "goal_reached_enters_again": (4108, "entries"), "replaced_goes_on": (4063, "entries"),
     "change_from_any_value": (4059, "entries"), "past_date_enters": (4000, "entries"),
     "map_forgets_the_clock": (2003, "versions"),
+    "the_latest_is_the_earliest": (4002, "merges"),
+    "who_left_still_runs": (4001, "exits"),
+    "last_steps_keep_the_queue": (4002, "exits"),
+    "last_step_asks_nobody": (4001, "exits"),
+    "who_left_is_still_inside": (4002, "exits"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
 the world has, if any."""

@@ -32,8 +32,7 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     ),
     "check_at_forgets_older_than": ("evaluate", "elif isinstance(part, OlderThan):", "elif False:"),
     "merge_keeps_the_latest": (
-        "model", "sorted(survivor.live(), key=lambda e: (e.entered_at, e.eid))",
-        "sorted(survivor.live(), key=lambda e: (e.entered_at, e.eid), reverse=True)",
+        "model", "sorted(inside(survivor), key=order)", "sorted(inside(survivor), key=order, reverse=True)",
     ),
     "survivor_is_the_largest": (
         "model", "owners = sorted({self.owner[i] for i in found if i in self.owner})",

@@ -168,6 +168,16 @@ FAULTS: tuple[Fault, ...] = (
           shows_in=("enrollments", "refusals")),
     Fault(name="map_forgets_the_clock", rule="C4 map: the time waited counts", room="stages/journeys/migrating",
           wrong="waits start anew", shows_in=("transitions", "enrollments")),
+    Fault(name="the_latest_is_the_earliest", rule="2 merge: on_merge latest", room="stages/identity", wrong="the earliest stays",
+          shows_in=("ends", "enrollments"), addition="merges"),
+    Fault(name="who_left_still_runs", rule="X2: whoever has left counts as ended", room="stages/journeys/leaving",
+          wrong="it counts as running until its last step is done", shows_in=("enrollments", "refusals"), addition="exits"),
+    Fault(name="last_steps_keep_the_queue", rule="X1: messages not handed over are cancelled", room="stages/effects",
+          wrong="not of those who have last steps", shows_in=("cancellations",), addition="exits"),
+    Fault(name="last_step_asks_nobody", rule="X2: an enter among the last steps asks", room="stages/journeys/entering",
+          wrong="whoever has left asks no journey", shows_in=("enrollments", "refusals", "nonqualified"), addition="exits"),
+    Fault(name="who_left_is_still_inside", rule="X2: in_journey", room="stages/profiles",
+          wrong="in_journey is TRUE until the last step is done", shows_in=("decisions", "memberships", "enrollments", "refusals"), addition="exits"),
 )  # fmt: skip
 SEEDS = range(200, 240)
 """Worlds in which every fault should show at least once; the worlds of the agreement test are others."""

@@ -18,7 +18,7 @@ import msgspec
 from cadenza.audit.conditions import Moment, NotDerivable, value
 from cadenza.audit.knowledge import Known, Person
 from cadenza.clock import from_micros, iso
-from cadenza.definitions.kinds_journey import Exit, HandOff, Send, Step, Wait
+from cadenza.definitions.kinds_journey import Exit, HandOff, Journey, Send, Step, Wait
 from cadenza.definitions.kinds_policy import Cap, Jurisdiction, Policy, QuietHours, SendWindow
 from cadenza.ids import bucket
 from cadenza.ports.ledger import OutboxMessage
@@ -109,7 +109,7 @@ def as_defined(case: Planned) -> Answer:
         )
     journeys = [j for k in case.ledger.history if (j := k.journeys.get(m.journey))]
     if not any(
-        isinstance(s, Send) and s.template == m.template for j in journeys for p, s, _ in places(j.steps) if p == m.step
+        isinstance(s, Send) and s.template == m.template for j in journeys for p, s in all_places(j) if p == m.step
     ):
         return Broken(f"no deployed version of the journey sends '{m.template}' at {m.step}.")
     return HOLDS
@@ -443,6 +443,15 @@ def places(steps: tuple[Step, ...], prefix: str = "steps") -> Iterator[tuple[str
         yield path, step, steps[index + 1] if index + 1 < len(steps) else None
         for inner, inside in _inside(step, path):
             yield from places(inside, inner)
+
+
+def all_places(journey: Journey) -> Iterator[tuple[str, Step]]:
+    """Every step of a journey with its path, the last steps of its exits too."""
+    yield from ((path, step) for path, step, _ in places(journey.steps))
+    ends = journey.exit
+    for name, steps in (("goal", ends.goal_then), ("disqualified", ends.disqualified_then),
+                        ("superseded", ends.superseded_then), ("time_limit", ends.time_limit_then)):  # fmt: skip
+        yield from ((path, step) for path, step, _ in places(steps, f"exit.{name}.then"))
 
 
 def _inside(step: Step, path: str) -> Iterator[tuple[str, tuple[Step, ...]]]:

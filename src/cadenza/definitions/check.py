@@ -316,7 +316,7 @@ def _check_templates(project: Project, scope: Scope, findings: Findings) -> None
     served = {destination.channel for destination in project.destinations}
     senders: dict[str, list[kinds.Journey]] = {}
     for journey in project.journeys:
-        for template_name in sent_templates(journey.steps):
+        for template_name in sent_templates(journey.every_step):
             senders.setdefault(template_name, []).append(journey)
     _check_consent_pairs(project, findings)
     for template in project.templates:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.kinds_journey import Enter, Journey
 from cadenza.definitions.project import Project
-from cadenza.definitions.spots import Spot, labels_of, next_paths, spots_of
+from cadenza.definitions.spots import labels_of, next_paths, spots_of
 
 
 def check_enters(project: Project, findings: Findings, partial: bool) -> None:
@@ -15,13 +15,12 @@ def check_enters(project: Project, findings: Findings, partial: bool) -> None:
     could not be read, so unknown names are let pass."""
     known = [journey.name for journey in project.journeys]
     for journey in project.journeys:
-        for spot in _enters(spots_of(journey.steps).values()):
-            assert isinstance(spot.step, Enter)
-            if spot.step.journey == journey.name:
+        for place, step in _enters(journey):
+            if step.journey == journey.name:
                 remedy = "Use 'jump' to go back to a step."
-                findings.problem("A journey cannot enter itself.", "journeys", journey.name, spot.place, remedy)
+                findings.problem("A journey cannot enter itself.", "journeys", journey.name, place, remedy)
             elif not partial:
-                findings.reference("journey", spot.step.journey, known, "journeys", journey.name, spot.place)
+                findings.reference("journey", step.journey, known, "journeys", journey.name, place)
     at_once = {journey.name: entered_at_once(journey) for journey in project.journeys}
     for name, ways in at_once.items():
         for target, place in ways.items():
@@ -30,8 +29,13 @@ def check_enters(project: Project, findings: Findings, partial: bool) -> None:
                 findings.problem(what, "journeys", name, place, "Put a wait before one of the steps that enter.")
 
 
-def _enters(spots: object) -> Iterator[Spot]:
-    yield from (spot for spot in spots if isinstance(spot.step, Enter))  # type: ignore[attr-defined]
+def _enters(journey: Journey) -> Iterator[tuple[str, Enter]]:
+    """Every step that enters a journey, with its place; last steps of exits too."""
+    for spot in spots_of(journey.steps).values():
+        if isinstance(spot.step, Enter):
+            yield spot.place, spot.step
+    for name, steps in journey.exit.last_steps.items():
+        yield from ((f"exit.{name}.then.{i}", step) for i, step in enumerate(steps) if isinstance(step, Enter))
 
 
 def entered_at_once(journey: Journey) -> dict[str, str]:

@@ -8,6 +8,7 @@ from cadenza.definitions import kinds
 from cadenza.definitions.check_call import check_call
 from cadenza.definitions.check_enter import check_enters
 from cadenza.definitions.check_entry import check_entry
+from cadenza.definitions.check_exit import check_last_steps
 from cadenza.definitions.check_hand_off import check_hand_off
 from cadenza.definitions.check_jump import check_jumps
 from cadenza.definitions.check_wait import check_local_wait
@@ -79,6 +80,11 @@ class _Check:
         self._map()
         before = len(self.findings.problems)
         self._list(self.journey.steps, "steps", _Way())
+        check_last_steps(self.journey, self.findings)
+        for name, last in self.journey.exit.last_steps.items():
+            for number, step in enumerate(last):
+                if isinstance(step, kinds.Send | kinds.Update):
+                    self._step(step, f"exit.{name}.then.{number}", _Way())
         check_jumps(self.journey, self.findings)
         if self._steps > MAX_STEPS:
             remedy = "Split it into two journeys."

@@ -85,8 +85,12 @@ class Decoder:
             if field.required and tree.get(field.key) is None:
                 hint = f"For example '{field.key}: {field.example}'." if field.example else field.doc
                 self.problem(f"The key '{field.key}' is missing.", tree.line, hint)
-                values[field.target] = self._stand_in(field.shape)
+                values |= self._standing_in(field)
         return values
+
+    def _standing_in(self, field: shapes.Field) -> dict[str, Any]:
+        value = self._stand_in(field.shape)
+        return value if field.target == "*" else {field.target: value}
 
     def _stand_in(self, shape: Any) -> Any:
         """A value that later checks pass over."""
@@ -101,10 +105,13 @@ class Decoder:
                 return False
             case shapes.ListOf() | shapes.Steps() | shapes.Named():
                 return ()
+            case shapes.Leaving(value, _, attribute):
+                return {attribute: self._stand_in(value)}
             case shapes.MapOf() | shapes.Again() | shapes.Awaited() | shapes.JsonSchema() | shapes.Values():
                 return {}
             case shapes.Fields(struct, fields):
-                values = {field.target: self._stand_in(field.shape) for field in fields if field.required}
+                needed = (self._standing_in(field) for field in fields if field.required)
+                values = {name: value for each in needed for name, value in each.items()}
                 return struct(**values) if struct else values
         return None
 
@@ -131,6 +138,8 @@ class Decoder:
                 return self._json_map(tree, path, label, "a map")
             case shapes.Awaited():
                 return self._awaited(tree, path, label)
+            case shapes.Leaving():
+                return self._leaving(shape, tree, path, label)
             case shapes.JsonSchema():
                 return self._json_map(tree, path, label, "a JSON Schema (a map)")
             case shapes.ListOf():
@@ -251,6 +260,20 @@ class Decoder:
             return {"again": "after", **self.fields(shapes.Fields(None, (after,)), tree, path)}
         again = self._choice(shapes.AGAIN, tree, label)
         return {"again": again} if again else {}
+
+    def _leaving(self, shape: shapes.Leaving, tree: Tree, path: str, label: str) -> dict[str, Any]:
+        """An exit, with its last steps where it has some."""
+        if not isinstance(tree, Mapping):
+            return {shape.attribute: self._decode(shape.value, tree, path, label)}
+        then = msgspec.structs.replace(surface_journey.LAST_STEPS, attribute=shape.then)
+        known = [then]
+        if shape.key is not None:
+            doc = f"Beside 'then', '{shape.key}' says the exit itself."
+            known.append(
+                shapes.Field(key=shape.key, shape=shape.value, doc=doc, attribute=shape.attribute, required=True)
+            )
+        values = self.fields(shapes.Fields(None, tuple(known)), tree, path)
+        return values if shape.key is not None else {shape.attribute: True, **values}
 
     def _json_map(self, tree: Tree, path: str, label: str, wanted: str) -> dict[str, Any]:
         """A map as JSON has it; what it means is checked with the project."""

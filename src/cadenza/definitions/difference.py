@@ -115,7 +115,14 @@ def _join(path: str, part: str) -> str:
     return f"{path}.{part}" if path else part
 
 
-_WORDS = {"from_": "from", "local": "wait", "as_": "as", "message_class": "class", "address_trait": "address"}
+_WORDS = {
+    **{f"{exit_}_then": f"{exit_}.then" for exit_ in ("goal", "disqualified", "superseded", "time_limit")},
+    "from_": "from",
+    "local": "wait",
+    "as_": "as",
+    "message_class": "class",
+    "address_trait": "address",
+}
 
 
 def _word(field: str) -> str:

@@ -90,6 +90,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """What is handed to people here."""
     call: Call | None = None
     """What is asked of a service here."""
+    leaving: str = ""
+    """At a last step: the exit by which the person has left."""
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,11 +128,13 @@ Tree = Union[Leaf, Decide, Bucket]
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
-    """A journey version, flattened. ``resumes[0]`` is the start."""
+    """A journey version, flattened. ``resumes[0]`` is the start. ``exits``: exit that has last steps -> index into
+    ``resumes``, from wherever one is."""
 
     stops: tuple[Stop, ...]
     resumes: tuple[Tree, ...]
     hops: tuple[Hop, ...]
+    exits: dict[str, int] = {}
 
 
 def flatten(journey: Journey) -> Graph:
@@ -195,10 +199,15 @@ class _Flattening:
     def graph(self) -> Graph:
         self._resume(_Place(self._journey.steps, "", 0, None), ())
         self._arrivals()
+        exits = {
+            name: self._resume(_Place((*steps, ExitStep(reason=name)), f"exit.{name}.then", 0, None), ())
+            for name, steps in self._journey.exit.last_steps.items()
+        }
         return Graph(
             stops=tuple(self._built[i] for i in sorted(self._built)),
             resumes=tuple(tree for tree in self._resumes if tree is not None),
             hops=tuple(self._hops),
+            exits=exits,
         )
 
     def _arrivals(self) -> None:
@@ -397,7 +406,8 @@ class _Flattening:
                 stop = Stop(step=number, path=path, kind="wait_for", seconds=seconds, ways=ways, every=bool(step.all),
                             conditions=tuple(with_flags(c, dict(flags)) for c in step.conditions))  # fmt: skip
         rounds = sum(times for _, times in flags if not isinstance(times, bool))
-        self._built[number] = msgspec.structs.replace(stop, round=rounds, flags=flags)
+        leaving = path.split(".")[1] if path.startswith("exit.") else ""
+        self._built[number] = msgspec.structs.replace(stop, round=rounds, flags=flags, leaving=leaving)
         return number
 
     def _local_ways(self, local: LocalWait, on: int) -> dict[str, int]:

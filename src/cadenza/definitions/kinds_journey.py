@@ -65,12 +65,25 @@ class Entry(Definition, frozen=True, kw_only=True):
 
 
 class Exit(Definition, frozen=True, kw_only=True):
-    """The four exits, checked at every item in this order."""
+    """The four exits, checked at every item in this order. ``..._then``: the last steps of who leaves so."""
 
     goal: Expr
     disqualified: Expr
     superseded: bool
     time_limit_s: int
+    goal_then: tuple["Step", ...] = ()
+    disqualified_then: tuple["Step", ...] = ()
+    superseded_then: tuple["Step", ...] = ()
+    time_limit_then: tuple["Step", ...] = ()
+
+    @property
+    def last_steps(self) -> dict[str, tuple["Step", ...]]:
+        """The exits that have last steps, in the order of the exits."""
+        found = {
+            "goal": self.goal_then, "disqualified": self.disqualified_then, "superseded": self.superseded_then,
+            "time_limit": self.time_limit_then,
+        }  # fmt: skip
+        return {name: steps for name, steps in found.items() if steps}
 
 
 class Outcome(Definition, frozen=True, kw_only=True):
@@ -248,8 +261,15 @@ class Journey(Definition, frozen=True, kw_only=True):
     """With ``map``: the path of a step in their version -> the path of the step in this one at which they stand."""
     unmapped: Literal["pin", "exit", "restart"] = "pin"
     """With ``map``: what happens to those at other steps."""
+    on_merge: Literal["earliest", "latest", "furthest", "both"] = "earliest"
+    """Of passages with one key of persons who turn out to be one: which stays."""
     alerts: Alerts = Alerts()
     """When it is worth a look although nothing fails."""
     description: str = ""
     value: Expr | None = None
     """A number: of messages of one priority the more valuable goes first; unknown is last."""
+
+    @property
+    def every_step(self) -> tuple[Step, ...]:
+        """The steps, and the last steps of the exits: the top level of all that it may do."""
+        return (*self.steps, *(step for steps in self.exit.last_steps.values() for step in steps))

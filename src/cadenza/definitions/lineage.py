@@ -132,9 +132,9 @@ def _of_journey(journey: Journey) -> Iterator[tuple[Node, Node, str]]:
         elif event is not None:
             yield _field(event, name), reader, "steps.call"
     yield ("metric", journey.outcome.metric), reader, "outcome"
-    for entered in _entered(journey.steps):
+    for entered in _entered(journey.every_step):
         yield reader, ("journey", entered), "enter"
-    for trait in _updated(journey.steps):
+    for trait in _updated(journey.every_step):
         yield reader, ("trait", trait), "update"
 
 
@@ -190,7 +190,7 @@ def _of_metrics(project: Project) -> Iterator[tuple[Node, Node, str]]:
 def _of_templates(project: Project) -> Iterator[tuple[Node, Node, str]]:
     triggers: dict[str, set[str]] = defaultdict(set)
     for journey in project.journeys:
-        for template in sent_templates(journey.steps):
+        for template in sent_templates(journey.every_step):
             yield ("journey", journey.name), ("template", template), "sent by it"
             if (event := effective(journey).entry.on.event) is not None:
                 triggers[template].add(event)

@@ -152,6 +152,8 @@ def _type(shape: Any) -> str:
             return ", ".join(f"`{word}`" for word in shapes.AGAIN) + " or `{ after: ... }`"
         case shapes.Awaited():
             return "list of expressions or `{ when, steps }`"
+        case shapes.Leaving(value, key):
+            return f"{_type(value)}, or `{{ {key}, then }}`" if key else f"{_type(value)}, or `{{ then }}`"
         case shapes.Body():
             return "Liquid or file"
         case shapes.Values():
@@ -202,6 +204,8 @@ def _steps() -> Iterator[str]:
     yield from _table(surface_journey.CALL, "call")
     yield "### `branch` arm\n"
     yield from _table(surface_journey.ARM, "branch")
+    yield "### An exit with last steps\n"
+    yield from _table(shapes.Fields(None, (surface_journey.LAST_STEPS,)), "exit")
 
 
 def _functions() -> str:

@@ -103,6 +103,9 @@ def _of(shape: Any) -> Schema:
             condition = _of(shapes.Expression())
             item = {"anyOf": [condition, _object(surface_journey.ARM.fields)]}
             return {"anyOf": [condition, {"type": "array", "items": item, "minItems": 1}]}
+        case shapes.Leaving(value, key):
+            said = (shapes.Field(key=key, shape=value, doc="", required=True),) if key is not None else ()
+            return {"anyOf": [_of(value), _object((*said, surface_journey.LAST_STEPS))]}
     return _collection(shape)
 
 

@@ -116,6 +116,17 @@ class Awaited(msgspec.Struct, frozen=True):
     """Conditions, each alone or as ``{when, steps}``; one may be written without the list."""
 
 
+class Leaving(msgspec.Struct, frozen=True):
+    """An exit: a value alone; or a map of it, under ``key``, and ``then``, the last steps of who leaves so. Without a
+    ``key`` the map alone means ``true``."""
+
+    value: Any
+    key: str | None
+    attribute: str
+    then: str
+    """The attributes of the value and of the steps."""
+
+
 class JsonSchema(msgspec.Struct, frozen=True):
     """A JSON Schema, written as YAML."""
 
@@ -147,5 +158,5 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 Shape = Union[
     Text, Whole, Number, Truth, Duration, Share, Choice, Expression, Literal_, ListOf, MapOf, Fields, Named, Body,
-    Again, Awaited, JsonSchema, Values, Steps,
+    Again, Awaited, Leaving, JsonSchema, Values, Steps,
 ]  # fmt: skip

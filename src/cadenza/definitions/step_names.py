@@ -17,6 +17,7 @@ from cadenza.definitions.kinds import Journey, Wait, WaitFor
 
 _TOKEN = re.compile(r"([^\[\].]+)(?:\[([0-9]+)\])?")
 _ABOUT = ("template", "as_", "name", "team", "journey", "destination")
+_LAST = re.compile(r"exit\.([a-z_]+)\.then\[([0-9]+)\]")
 _ARM = re.compile(r"(?:arms|any)\[([0-9]+)\]\.steps")
 EXITS = ("goal", "disqualified", "superseded", "time_limit")
 
@@ -24,6 +25,9 @@ EXITS = ("goal", "disqualified", "superseded", "time_limit")
 def step_at(journey: Journey, path: str) -> Any:
     """The step at a path of the graph, such as ``steps[0].split.a.steps[1]``; None where there is none."""
     at: Any = journey
+    if last := _LAST.fullmatch(path):
+        steps = journey.exit.last_steps.get(last[1], ())
+        return steps[int(last[2])] if int(last[2]) < len(steps) else None
     for name, index in _TOKEN.findall(path):
         if isinstance(at, msgspec.Struct) and name == at.__struct_config__.tag:
             continue

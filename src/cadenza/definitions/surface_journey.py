@@ -14,6 +14,7 @@ from cadenza.definitions.shapes import (
     Duration,
     Expression,
     Fields,
+    Leaving,
     ListOf,
     Literal_,
     MapOf,
@@ -73,13 +74,16 @@ _ENTRY = Fields(kinds.Entry, (
 ))  # fmt: skip
 
 _EXIT = Fields(kinds.Exit, (
-    field("goal", Expression(), "The journey has reached what it is for.", required=True,
-       example="event('Order Completed')"),
-    field("disqualified", Expression(), "The person may not go on.", required=True,
-       example="not consented('marketing', 'email')"),
-    field("superseded", Truth(), "Whether a journey of higher priority in the arena ends it.", required=True,
-       example="true"),
-    field("time_limit", Duration(), "The longest stay.", attribute="time_limit_s", required=True, example="30 days"),
+    field("goal", Leaving(Expression(), "when", "goal", "goal_then"),
+       "The journey has reached what it is for. Here and below, `{ ..., then: [...] }` gives last steps: see `then`.",
+       attribute="*", required=True, example="event('Order Completed')"),
+    field("disqualified", Leaving(Expression(), "when", "disqualified", "disqualified_then"),
+       "The person may not go on.", attribute="*", required=True, example="not consented('marketing', 'email')"),
+    field("superseded", Leaving(Truth(), None, "superseded", "superseded_then"),
+       "Whether a journey of higher priority in the arena ends it; `{ then: [...] }` means that it does.", attribute="*",
+       required=True, example="true"),
+    field("time_limit", Leaving(Duration(), "after", "time_limit_s", "time_limit_then"), "The longest stay.",
+       attribute="*", required=True, example="30 days"),
 ))  # fmt: skip
 
 _OUTCOME = Fields(kinds.Outcome, (
@@ -108,6 +112,9 @@ JOURNEYS = Kind(
            example='{ "steps[1]": "steps[2]" }'),
         field("unmapped", Choice(("pin", "exit", "restart")), "With `in_flight: map`: what those at other steps do.",
            example="pin"),
+        field("on_merge", Choice(("earliest", "latest", "furthest", "both")),
+           "When two persons turn out to be one, and both are inside with one key: which passage stays.",
+           example="latest"),
         field("alerts", ALERTS, "When it is worth a look although nothing fails.", example="{ no_entries: 1 day }"),
         field("steps", Steps(1), "The steps, from the top down.", required=True),
         DESCRIPTION,
@@ -243,6 +250,12 @@ STEP_DOCS: dict[str, str] = {
     "exit": "`exit: REASON`. Ends the passage; the reason defaults to `completed`.",
 }  # fmt: skip
 """Steps: name -> what it does."""
+
+LAST_STEPS = field(
+    "then", Steps(1), "What those get who leave so, at most five of `send`, `update` and `enter`. What was queued is "
+    "cancelled first.", required=True, example="[{ send: thank_you }, { enter: onboarding }]",
+)  # fmt: skip
+"""The key beside an exit that has last steps."""
 
 LATER_STEPS = ("experiment", "decide", "sync")
 """Steps of the language that this release does not run yet."""

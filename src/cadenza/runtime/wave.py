@@ -228,18 +228,20 @@ class Wave:
         engine, program, frontier = self._engine, self._program, reach.frontier
         if frontier:
             run(engine, journeys.dated(program, frontier, reach.names))
-            run(engine, [journeys.exits(program, frontier, reach.names)])
+            run(engine, journeys.exits(program, frontier, reach.names))
         elif not self._nothing_live:
             run(engine, journeys.nothing_live())
         self._nothing_live = not frontier
         starts = self._enter(reach) if reach.candidates else frozenset()
         if not frontier and not starts:
             return False
-        run(engine, journeys.ends(bool(starts), bool(frontier)))
+        run(engine, journeys.ends(bool(starts), bool(frontier), journeys.leavers(program, frontier)))
         run(engine, journeys.goers(program, frontier, bool(starts), reach.names))
         late = self._work_off(reach)
         if frontier:
-            run(engine, journeys.hold_back(self._controls.standing(program, frontier), self._controls.taken_up))
+            standing = self._controls.standing(program, frontier)
+            run(engine, journeys.hold_back(standing, self._controls.taken_up))
+            run(engine, journeys.leave(program, frontier))
         ways = engine.query(journeys.ways())
         ended, moved = any(way is None for _, _, way in ways), frozenset(w for w in ways if w[2] is not None)
         if ended and self._live:
@@ -262,7 +264,8 @@ class Wave:
         if not (ended or moved or sends):
             return False
         run(engine, journeys.settle(
-            live=bool(frontier), entrants=bool(starts), sends=sends, ended=ended, moved=bool(moved)
+            live=bool(frontier), entrants=bool(starts), sends=sends, ended=ended, moved=bool(moved),
+            left=journeys.left(program, moved),
         ))  # fmt: skip
         return True
 

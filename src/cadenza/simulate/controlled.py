@@ -85,6 +85,7 @@ class Controlled(Handing):
         ended = self._those_inside(journey)
         for e in ended:
             e.step, e.wake_at = END, None
+            self.reached.discard(e.eid)
             self.rows["ends"].append((e.eid, now, "stopped"))
             self._withdraw_task(e, "stopped", now)
         self._withdraw_all(lambda m: any(m.eid == e.eid for e in ended), "stopped")

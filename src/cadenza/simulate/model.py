@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from cadenza.clock import from_micros
+from cadenza.clock import EPOCH, from_micros
 from cadenza.definitions.kinds import (
     Identifier,
     Update,
@@ -33,7 +33,8 @@ from cadenza.simulate.evaluate import (
     read_json,
     text_of,
 )  # fmt: skip
-from cadenza.simulate.person import Person, identifiers_of, normal
+from cadenza.simulate.passages import inside
+from cadenza.simulate.person import Enrollment, Person, identifiers_of, normal
 
 ITEMS_AT_ONE_INSTANT = 2_000
 PID_COLUMN = {"memberships": 0, "refusals": 0, "messages": 1, "tasks": 1, "task_changes": 1, "calls": 1, "answers": 1}
@@ -132,7 +133,16 @@ class Model(Contact):
             self.rows["memberships"] += [(loser.pid, s, now, False, "merged") for s in loser.segments]
         self.rows["memberships"] += [(survivor.pid, s, now, True, "merged") for s in survivor.segments - had]
         kept: set[tuple[str, str]] = set()
-        for enrollment in sorted(survivor.live(), key=lambda e: (e.entered_at, e.eid)):
+        rules = {j.name: j.on_merge for j in self.project.journeys}
+
+        def order(e: Enrollment) -> tuple[float, float, int]:
+            rule = rules.get(e.journey.name)
+            at = (e.entered_at - EPOCH).total_seconds()
+            return (-e.moves if rule == "furthest" else 0), (-at if rule == "latest" else at), e.eid
+
+        for enrollment in sorted(inside(survivor), key=order):
+            if rules.get(enrollment.journey.name) == "both":
+                continue
             passage = (enrollment.journey.name, enrollment.key)
             if passage in kept:
                 self._end(enrollment, "merged", now)

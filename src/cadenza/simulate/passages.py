@@ -36,20 +36,26 @@ from cadenza.simulate.evaluate import (
 from cadenza.simulate.local_time import dated, rests_until
 from cadenza.simulate.person import END, START, Enrollment, Person, inner_steps
 
+WITHOUT_LIMIT = datetime(9000, 1, 1)
+"""The time limit of who has left and takes last steps."""
+
 
 class Passages(Calling):
     """10 of the specification."""
 
     def _journeys(self, person: Person, view: View, changes: set[tuple[str, str]]) -> None:
         now, overdue = view.now, set()
-        for e in person.live():  # 10.1
+        asking = [e for e in person.live() if e.leaving]
+        for e in inside(person):  # 10.1
             if holds(e.journey.exit.goal, view):
-                self._end(e, "goal", now, person)
+                self._leave_by(e, "goal", now, person)
             elif holds(e.journey.exit.disqualified, view):
-                self._end(e, "disqualified", now, person)
+                self._leave_by(e, "disqualified", now, person)
             elif e.limit_at <= now:
                 overdue.add(e.eid)
-        entrants, asking = [], [e for e in person.live() if e.eid not in overdue and e.due(now)]
+        asking += (e for e in inside(person) if e.eid not in overdue)
+        asking = sorted((e for e in asking if e.due(now)), key=lambda e: e.eid)
+        entrants: list[Enrollment] = []
         for journey in self.order:  # 10.2
             on = journey.entry.on
             named = view.item is not None and on.event is not None and view.item.name == on.event
@@ -65,16 +71,16 @@ class Passages(Calling):
                 if isinstance(step, Enter) and step.journey == journey.name:
                     entrants += self._candidate(person, journey, view, overdue, e)
         for entrant in entrants:  # 10.3
-            for e in person.live():
+            for e in inside(person):
                 if entrant.journey.entry.again == "replace" and _same(e, entrant) and e.eid not in overdue:
                     self._end(e, "replaced", now, person)
                     continue
                 lower = e.journey.priority < entrant.journey.priority
                 if lower and _rivals(e, entrant.journey) and e.journey.exit.superseded:
-                    self._end(e, "superseded", now, person)
-        for e in person.live():
+                    self._leave_by(e, "superseded", now, person)
+        for e in inside(person):
             if e.eid in overdue:
-                self._end(e, "time_limit", now, person)
+                self._leave_by(e, "time_limit", now, person)
         for e in person.live():  # 10.4
             self._progress(person, e, msgspec.structs.replace(view, flags=e.flags))
 
@@ -120,7 +126,7 @@ class Passages(Calling):
             return "paused", self.paused[journey.name]
         if entry.unless is not None and evaluate(entry.unless, view) is not False:
             return "suppressed", "unless"
-        running = [e for e in person.live() if e.eid not in overdue]
+        running = [e for e in inside(person) if e.eid not in overdue]
         same = [e for e in person.enrollments if (e.journey.name, e.key) == (journey.name, key)]
         entered_now = any(e.entered_at >= view.now for e in same)
         if any(e in running for e in same) and (entry.again != "replace" or entered_now):
@@ -132,6 +138,8 @@ class Passages(Calling):
         again_at = max((e.entered_at for e in same), default=EPOCH) + timedelta(seconds=entry.again_after_s)
         if same and entry.again == "after" and again_at > view.now:
             return "re_entry", "after"
+        if entered_now:
+            return "re_entry", "running"
         if any(_rivals(e, journey) and e.journey.priority >= journey.priority for e in running):
             return "priority", str(journey.arena)
         if journey.holdout is not None and self._arm(person, journey.holdout, view.now) == "holdout":
@@ -152,6 +160,9 @@ class Passages(Calling):
         return self._layout(enrollment.journey).get(enrollment.step, (None, ""))[0]
 
     def _progress(self, person: Person, e: Enrollment, view: View) -> None:
+        if e.leaving and not e.step.startswith("exit."):
+            self._go(person, e, view, e.leaving, f"exit.{e.leaving}.then[0]")
+            return
         if e.step == START:
             if e.still is None:
                 cause = "restarted" if e.restarted else "entered"
@@ -229,10 +240,12 @@ class Passages(Calling):
                     path = END
                 case _:
                     break
+        reason = e.leaving or reason
         until = self._until(step, view) if path != END else None
         if path != END and until is None:
             path, reason = END, "no_time_zone"
         self.rows["transitions"].append((e.eid, now, cause, left, path))
+        e.moves += 1
         if until is None:
             self._end(e, reason, now)
             return
@@ -302,11 +315,29 @@ class Passages(Calling):
         self.reached |= {e.eid} if reason == "goal" else set()
         self.rows["ends"].append((e.eid, now, reason))
         self._withdraw_task(e, reason, now)
+        self._cancel_queued(e, reason, cancel)
+
+    def _leave_by(self, e: Enrollment, exit_: str, now: datetime, person: Person) -> None:
+        """By an exit: to its last steps where it has some, except in a pause."""
+        if exit_ not in e.journey.exit.last_steps or e.still is not None:
+            self._end(e, exit_, now, person)
+            return
+        e.leaving, e.limit_at, e.held = exit_, WITHOUT_LIMIT, None
+        self.reached |= {e.eid} if exit_ == "goal" else set()
+        self._withdraw_task(e, exit_, now)
+        self._cancel_queued(e, exit_, person)
+
+    def _cancel_queued(self, e: Enrollment, reason: str, cancel: Person | None) -> None:
         if cancel is not None:
             self._call_off(cancel, lambda asked: asked.eid == e.eid, reason)
         for message in cancel.messages if cancel else ():  # 10.5
             if message.eid == e.eid and message.deliverable and message.message_id not in self.outcomes:
                 self.cancelled.setdefault(message.message_id, reason)
+
+
+def inside(person: Person) -> list[Enrollment]:
+    """The live passages that have not left by an exit."""
+    return [e for e in person.live() if not e.leaving]
 
 
 def _same(e: Enrollment, entrant: Enrollment) -> bool:

@@ -60,6 +60,8 @@ class Enrollment(msgspec.Struct, kw_only=True, eq=False):
     """When time alone may next change what it waits for, or may exit by."""
     verdict: str | None = None
     """At a send: ``sent`` or ``dropped`` once that is known."""
+    moves: int = 0
+    """How often it has moved from one place to rest to another; entering is one."""
     flags: dict[str, bool] = {}
     jumps: dict[str, int] = {}
     """How often each jump was taken, by its path."""
@@ -71,6 +73,8 @@ class Enrollment(msgspec.Struct, kw_only=True, eq=False):
     """``wake_at`` and ``limit_at`` as they were when the pause began."""
     restarted: bool = False
     """Whether it began because a version took the place of another."""
+    leaving: str = ""
+    """The exit by which it has left, while it takes the last steps of that."""
     held: tuple[str, str, str] | None = None
     """The way on that a pause held back: cause, path that follows, reason where that is the end."""
     task: Task | None = None

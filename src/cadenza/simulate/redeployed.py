@@ -48,6 +48,8 @@ class Redeployed(Controlled):
 
     def _leave(self, person: Person, e: Enrollment, journey: Journey, known: bool, now: datetime) -> bool:
         """Whether the enrollment was mapped."""
+        if e.leaving:
+            return False
         fate, to = journey.in_flight, None
         old = self._layout(e.journey).get(e.step, (None, ""))[0]
         if fate == "map":
@@ -93,6 +95,7 @@ class Redeployed(Controlled):
         e.journey, e.step, e.verdict, e.seen, e.jumps = journey, to, None, set(), {}
         e.flags = {name: value for name, value in e.flags.items() if name in names}
         self.rows["transitions"].append((e.eid, now, "mapped", START, to))
+        e.moves += 1
 
 
 def _rest(step: Step | None) -> int:

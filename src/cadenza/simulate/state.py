@@ -93,7 +93,10 @@ class State:
         """The steps of a version of a journey: path -> the step and the path that follows it."""
         found = self._layouts.get(id(journey))
         if found is None:
-            found = self._layouts[id(journey)] = (journey, {p: (s, f) for p, s, f in layout(journey.steps)})
+            steps = {p: (s, f) for p, s, f in layout(journey.steps)}
+            for name, last in journey.exit.last_steps.items():
+                steps |= {p: (s, f) for p, s, f in layout(last, f"exit.{name}.then")}
+            found = self._layouts[id(journey)] = (journey, steps)
         return found[1]
 
     def _resolve(self, pid: int) -> Person | None:
@@ -111,7 +114,7 @@ class State:
     def _view(
         self, person: Person, now: datetime, item: Event | None, member: Callable[[str], bool] | None = None
     ) -> View:
-        live = {e.journey.name for e in person.live()}
+        live = {e.journey.name for e in person.live() if not e.leaving}
 
         def trait(name: str) -> Value:
             return self._trait(person, name, view)

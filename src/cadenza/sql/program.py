@@ -34,7 +34,9 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     current: bool
 
     def resume(self, step: int, way: str) -> int:
-        """The resume point by which a passage leaves a stop."""
+        """The resume point by which a passage leaves a stop; by an exit it is the same for all of them."""
+        if way in self.graph.exits:
+            return self.jid * RESUMES + self.graph.exits[way]
         return self.jid * RESUMES + (0 if step == START else self.graph.stops[step].ways[way])
 
 
@@ -59,6 +61,9 @@ class Program:
         self.calls = any(stop.call is not None for stop in stops)
         """Whether any version asks a service; ``consented_calls``: and asks for consent before it does."""
         self.consented_calls = any(stop.call is not None and stop.call.purpose is not None for stop in stops)
+        self.leaves = any(version.graph.exits for version in versions)
+        """Whether any version has exits with last steps."""
+        self.on_merge = {v.journey.name: v.journey.on_merge for v in versions if v.current}
         self.closed = closed_hours(project.policy, (t.channel for t in project.templates))
         self._cache: dict[Hashable, Any] = {}
 
@@ -91,7 +96,7 @@ class Program:
 
 DIMENSIONS: dict[str, dict[str, str]] = {
     "t_version": {"jid": "INTEGER", "journey": "VARCHAR", "priority": "INTEGER", "arena": "VARCHAR",
-                  "superseded": "BOOLEAN"},
+                  "superseded": "BOOLEAN", "on_merge": "VARCHAR"},
     "t_trigger": {"jid": "INTEGER", "journey": "VARCHAR", "event": "VARCHAR", "segment": "VARCHAR", "change": "VARCHAR",
                   "priority": "INTEGER", "arena": "VARCHAR", "again": "VARCHAR", "again_s": "BIGINT", "keyed": "BOOLEAN",
                   "holdout": "VARCHAR", "share_bp": "INTEGER", "limit_s": "BIGINT"},
@@ -102,7 +107,8 @@ DIMENSIONS: dict[str, dict[str, str]] = {
               "seconds": "BIGINT"},
     "t_send": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "suffix": "VARCHAR", "template": "VARCHAR", "template_version": "VARCHAR",
                "channel": "VARCHAR", "purpose": "VARCHAR", "message_class": "VARCHAR", "destination": "VARCHAR"},
-    "t_enter": {"jid": "INTEGER", "step": "INTEGER", "journey": "VARCHAR"},
+    "t_enter": {"jid": "INTEGER", "step": "INTEGER", "journey": "VARCHAR", "leaving": "BOOLEAN"},
+    "t_leaving": {"jid": "INTEGER", "step": "INTEGER", "exit": "VARCHAR"},
     "t_task": {"jid": "INTEGER", "step": "INTEGER", "path": "VARCHAR", "team": "VARCHAR", "assignee": "VARCHAR",
                "title": "VARCHAR", "priority": "INTEGER", "due_s": "BIGINT", "recent": "INTEGER", "hold": "BOOLEAN",
                "escalates": "BOOLEAN", "after_s": "BIGINT", "to_team": "VARCHAR", "again_s": "BIGINT", "ends": "BOOLEAN"},
@@ -121,16 +127,19 @@ def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[
     journey, jid = version.journey, version.jid
     rows["t_version"].append(
         {"jid": jid, "journey": journey.name, "priority": journey.priority, "arena": journey.arena,
-         "superseded": journey.exit.superseded}
+         "superseded": journey.exit.superseded, "on_merge": program.on_merge.get(journey.name, "earliest")}
     )  # fmt: skip
     if version.current:
         rows["t_trigger"].append(_trigger_row(version))
     for stop in version.graph.stops:
         rows["t_stop"].append({"jid": jid, "step": stop.step, "kind": stop.kind})
-        for way in stop.ways:
+        for way in (*stop.ways, *version.graph.exits):
             rows["t_way"].append(_way_row(version, stop.step, way))
         if stop.kind == "enter":
-            rows["t_enter"].append({"jid": jid, "step": stop.step, "journey": stop.journey})
+            entering = {"jid": jid, "step": stop.step, "journey": stop.journey, "leaving": bool(stop.leaving)}
+            rows["t_enter"].append(entering)
+        if stop.leaving:
+            rows["t_leaving"].append({"jid": jid, "step": stop.step, "exit": stop.leaving})
         if stop.kind == "send":
             rows["t_send"].append(_send_row(program, version, stop))
         if stop.local is not None:

@@ -142,7 +142,8 @@ def _merge(program: Program) -> list[Step]:
         *(MERGED_WITH_CALLS if program.calls else ()),
     ]
     steps += [_SCRIPT.step("merge_rows", {"merged_table": t}) for t in tables]
-    return [*steps, _SCRIPT.step("unprofile"), _SCRIPT.step("w_conflict"), _SCRIPT.step("end_conflict"),
+    conflict = "w_conflict_declared" if set(program.on_merge.values()) - {"earliest"} else "w_conflict"
+    return [*steps, _SCRIPT.step("unprofile"), _SCRIPT.step(conflict), _SCRIPT.step("end_conflict"),
             _SCRIPT.step("stop_conflict")]  # fmt: skip
 
 

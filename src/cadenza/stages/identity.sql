@@ -177,9 +177,21 @@ DELETE FROM profile USING w_merge AS m WHERE profile.pid = m.loser;
 -- Two live passages through one journey with one key: the earliest stays.
 CREATE OR REPLACE TEMP TABLE w_conflict AS
 SELECT e.eid, e.pid, e.jid, m.now FROM enrollment AS e JOIN (SELECT DISTINCT survivor, now FROM w_merge) AS m ON m.survivor = e.pid
-JOIN t_version AS v ON v.jid = e.jid
+JOIN t_version AS v ON v.jid = e.jid ANTI JOIN t_leaving AS l ON l.jid = e.jid AND l.step = e.step
 WHERE e.step >= 0
 QUALIFY row_number() OVER (PARTITION BY e.pid, v.journey, e.key ORDER BY e.entered_at, e.eid) > 1;
+
+-- name: w_conflict_declared
+-- The same where journeys declare which one stays: the earliest, the latest, the one that has moved most, or both.
+CREATE OR REPLACE TEMP TABLE w_conflict AS
+SELECT e.eid, e.pid, e.jid, m.now FROM enrollment AS e JOIN (SELECT DISTINCT survivor, now FROM w_merge) AS m ON m.survivor = e.pid
+JOIN t_version AS v ON v.jid = e.jid ANTI JOIN t_leaving AS l ON l.jid = e.jid AND l.step = e.step
+LEFT JOIN (
+  SELECT t.eid, count(*) AS n FROM transition AS t SEMI JOIN w_merge AS m ON m.survivor = t.pid GROUP BY t.eid
+) AS k ON k.eid = e.eid
+WHERE e.step >= 0 AND v.on_merge <> 'both'
+QUALIFY row_number() OVER (PARTITION BY e.pid, v.journey, e.key ORDER BY
+  CASE WHEN v.on_merge = 'furthest' THEN coalesce(k.n, 0) END DESC, CASE WHEN v.on_merge = 'latest' THEN e.entered_at END DESC, e.entered_at, e.eid) > 1;
 
 -- name: end_conflict
 -- The others end.

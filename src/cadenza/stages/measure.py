@@ -59,8 +59,14 @@ def entrants(project: Project, metric: Metric, journey: str, span: Span) -> str:
         journey=step.text(journey),
         since=step.instant(span.since.isoformat(" ")),
         until=step.instant(span.until.isoformat(" ")),
-        **_counted(project, metric, span),
+        **_counted(project, metric, span.before),
     ).sql
+
+
+def sums_per_version(project: Project, metric: Metric, journey: str, before: datetime) -> str:
+    """SQL of one row per version (jid) of a journey: persons who began in it, those whose window is over, the sum of the
+    metric over these. Counted from the first passage that a person began in the version."""
+    return _SCRIPT.step("versions", journey=step.text(journey), **_counted(project, metric, before)).sql
 
 
 def _over(units: str, query: str) -> str:
@@ -75,17 +81,17 @@ def _units(project: Project, metric: Metric, holdout: str, span: Span) -> str:
         holdout=step.text(holdout),
         since=step.instant(span.since.isoformat(" ")),
         until=step.instant(span.until.isoformat(" ")),
-        **_counted(project, metric, span),
+        **_counted(project, metric, span.before),
     ).sql
 
 
-def _counted(project: Project, metric: Metric, span: Span) -> dict[str, step.Part]:
+def _counted(project: Project, metric: Metric, before: datetime) -> dict[str, step.Part]:
     """What of the events counts, and how much."""
     refunds = [metric.minus] if metric.minus is not None and metric.kind != "conversion" else []
     once = step.sql("CASE WHEN amount > 0 THEN 1 ELSE 0 END")
     return {
         "within_s": step.number(metric.within_s),
-        "before": step.instant(span.before.isoformat(" ")),
+        "before": step.instant(before.isoformat(" ")),
         "names": [step.text(name) for name in (metric.event, *refunds)],
         "amount": _signed(project, metric, refunds),
         "condition": condition(project, metric.where),

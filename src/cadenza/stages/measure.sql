@@ -59,3 +59,25 @@ measured AS (
     GROUP BY unit.pid
 )
 SELECT count(*) AS people, coalesce(sum(CAST(:value AS DECIMAL(18, 4))), 0) AS total FROM measured;
+
+-- name: versions
+-- One row per version of a journey: persons who began in it, those whose window is over, and the sum of their metric.
+WITH unit AS (
+    SELECT t.jid, t.pid, min(t.ts) AS ts, min(t.ts) + :within_s * INTERVAL 1 SECOND AS over_at
+    FROM transition AS t JOIN journey_version AS v ON v.jid = t.jid
+    WHERE v.journey = :journey AND t.cause IN ('entered', 'restarted') AND t.ts < :before GROUP BY t.jid, t.pid
+),
+counted AS (
+    SELECT e.pid, e.occurred_at, e.recorded_at, CAST(:amount AS DECIMAL(18, 4)) AS amount
+    FROM event AS e
+    WHERE e.name IN (:names) AND e.recorded_at < :before AND :condition
+),
+measured AS (
+    SELECT unit.jid, unit.pid, unit.over_at < :before AS complete, coalesce(sum(counted.amount), 0) AS amount
+    FROM unit
+    LEFT JOIN counted ON counted.pid = unit.pid AND counted.recorded_at > unit.ts
+        AND counted.occurred_at >= unit.ts AND counted.occurred_at < unit.over_at
+    GROUP BY unit.jid, unit.pid, unit.over_at
+)
+SELECT jid, count(*), count(*) FILTER (WHERE complete), coalesce(sum(CAST(:value AS DECIMAL(18, 4))) FILTER (WHERE complete), 0)
+FROM measured GROUP BY jid ORDER BY jid;

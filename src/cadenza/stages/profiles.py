@@ -8,7 +8,7 @@ from sqlglot import exp
 from cadenza.definitions.expression import Agg
 from cadenza.sql.columns import consent_column
 from cadenza.sql.expression import Compiler, Needs, aggregate, term_name
-from cadenza.sql.program import Program
+from cadenza.sql.program import RESUMES, Program
 from cadenza.sql.step import Script, Step, alias, any_of, case_on, column, number, sql, text
 
 _SCRIPT = Script.beside(__file__, "profiles")
@@ -194,9 +194,23 @@ def journey_columns(program: Program, journeys: frozenset[str], row_alias: str) 
     found = []
     for name in sorted(journeys):
         jids = [exp.Literal.number(v.jid) for v in program.versions.values() if v.journey.name == name]
-        test = exp.In(this=column("jid", row_alias), expressions=jids) if jids else exp.false()
+        test: exp.Expr = exp.In(this=column("jid", row_alias), expressions=jids) if jids else exp.false()
+        if gone := _last_stops(program, name):
+            place = sql(f"{row_alias}.jid * {RESUMES} + {row_alias}.step")
+            test = exp.and_(test, exp.not_(exp.In(this=exp.paren(place), expressions=gone)))
         found.append(alias(exp.func("bool_or", test), f"j_{name}"))
     return found
+
+
+def _last_stops(program: Program, journey: str) -> list[exp.Expr]:
+    """The stops of the journey at which one has left it already."""
+    mine = (version for version in program.versions.values() if version.journey.name == journey)
+    return [
+        exp.Literal.number(version.jid * RESUMES + stop.step)
+        for version in mine
+        for stop in version.graph.stops
+        if stop.leaving
+    ]
 
 
 def _live(program: Program, journeys: frozenset[str], steps, columns, joins) -> None:

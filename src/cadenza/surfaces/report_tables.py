@@ -90,7 +90,7 @@ def render_report(report: Report) -> list[RenderableType]:
     if report.journeys:
         parts += [_journeys(report.journeys), *_reasons(report.journeys)]
     for journey in report.journeys:
-        parts += _comparisons(journey)
+        parts += [*_versions(journey), *_comparisons(journey)]
     return [*parts, *_checks(report), *_hints(report)]
 
 
@@ -182,6 +182,23 @@ def _reason_rows(journey: JourneyFigures) -> Iterator[tuple[str, str, int]]:
         yield "sent messages", words(count.name), count.n
     for count in messages.reactions:
         yield "receivers", words(count.name), count.n
+
+
+def _versions(journey: JourneyFigures) -> Iterator[RenderableType]:
+    """Where a journey has had several versions: what happened in each."""
+    if not journey.versions:
+        return
+    columns = ("version", "deployed", "began", "came over", "ended", "goal", "sent", "persons", "per person")
+    table = figures_table(*columns, left=2)
+    for v in journey.versions:
+        goal = sum(count.n for count in v.exits if count.name == "goal")
+        mean = "-" if v.mean is None else amount(v.mean)
+        table.add_row(v.version[:8], f"{v.deployed_at:%Y-%m-%d}", number(v.began), number(v.came_over), number(_sum(v.exits)),
+                      number(goal), number(v.sent), number(v.persons), mean)  # fmt: skip
+    metric = next((v.metric for v in journey.versions if v.metric), "the outcome")
+    yield titled(
+        f"Versions of {journey.name}, {metric} per person who began (other times and people: no measurement)", table
+    )
 
 
 def _comparisons(journey: JourneyFigures) -> Iterator[RenderableType]:

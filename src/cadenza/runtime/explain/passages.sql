@@ -27,7 +27,9 @@ WHERE e.pid = :pid ORDER BY m.eid, m.ts, m.from_step;
 
 -- name: arrivals
 -- Candidate messages: arrivals at a send, with the message if there is one, and whether the journey ended.
-SELECT a.eid, a.to_step, s.path, s.template, a.ts, g.message_id, g.deliverable, x.eid IS NOT NULL AS ended
+SELECT a.eid, a.to_step, s.path, s.template, a.ts, g.message_id, g.deliverable, x.eid IS NOT NULL OR EXISTS (
+  SELECT 1 FROM transition l WHERE l.eid = a.eid AND l.from_step = a.to_step AND l.cause IN ('goal', 'disqualified', 'superseded', 'time_limit')
+) AS ended
 FROM transition a
 JOIN enrollment e ON e.eid = a.eid
 JOIN journey_step s ON s.jid = a.jid AND s.step = a.to_step AND s.kind = 'send'

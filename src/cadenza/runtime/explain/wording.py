@@ -62,6 +62,10 @@ _CAUSES = {
     "asked": "entered the other journey, where it lets in",
     "restarted": "began again in a new version",
     "mapped": "moved into a new version",
+    "goal": "reached its goal, and left",
+    "disqualified": "was disqualified, and left",
+    "superseded": "was superseded by a journey of higher priority, and left",
+    "time_limit": "came to the time limit, and left",
 }
 _AWAITED = re.compile(r"^any\[(\d+)\]\.steps$")
 _ARM = re.compile(r"^arms\[(\d+)\]\.steps$")
@@ -82,8 +86,11 @@ def span(delta: timedelta) -> str:
 
 
 def steps_by_path(journey: Journey) -> dict[str, Step]:
-    """Every step of a journey by its path, such as ``steps[0].split.free_shipping.steps[1]``."""
-    return dict(_walk(journey.steps, "steps"))
+    """Every step of a journey by its path, such as ``steps[0].split.free_shipping.steps[1]``; last steps of exits too."""
+    found = dict(_walk(journey.steps, "steps"))
+    for name, steps in journey.exit.last_steps.items():
+        found |= _walk(steps, f"exit.{name}.then")
+    return found
 
 
 def _walk(steps: tuple[Step, ...], prefix: str) -> Iterator[tuple[str, Step]]:

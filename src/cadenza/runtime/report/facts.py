@@ -29,7 +29,8 @@ from cadenza.runtime.report.figures import (
     check,
 )  # fmt: skip
 from cadenza.runtime.report.hints import hints
-from cadenza.runtime.report.triggers import triggered
+from cadenza.runtime.report.triggers import asked, triggered
+from cadenza.runtime.report.versions import by_version
 from cadenza.sql import step
 from cadenza.stages import measure
 
@@ -171,6 +172,8 @@ def _journeys(
     exits, messages = facts.counts_per_journey("exits"), _Messages(facts)
     ways = _ways(facts)
     candidates = triggered(engine, versions, cut.before)
+    candidates.update(asked(engine, versions, cut.before))
+    several = by_version(engine, project, cut.before)
     comparisons = Comparisons(engine, project, versions, cut.before, cut.live_from)
     current = {j.name: j for j in project.journeys}
     figures, checks = [], []
@@ -182,6 +185,7 @@ def _journeys(
             live=standing if cut.present else unended, exits=exits.get(name, ()), messages=messages.of(name),
             comparisons=comparisons.of(current[name]) if name in current else (),
             tasks=tuple(ways[name, "hand_off"]), calls=tuple(ways[name, "call"]),
+            restarted=sum(c.n for c in exits.get(name, ()) if c.name == "restarted"), versions=several.get(name, ()),
         )  # fmt: skip
         figures.append(one)
         checks += _journey_checks(one, messages.rows(name))
@@ -204,7 +208,7 @@ def total(counts: Iterable[Count]) -> int:
 def _journey_checks(figures: JourneyFigures, message_rows: int) -> list[Check]:
     name, messages = figures.name, figures.messages
     return [
-        check(f"{name}: candidates", figures.candidates, entered=figures.entered,
+        check(f"{name}: candidates", figures.candidates + figures.restarted, entered=figures.entered,
               refused=total(figures.refused), not_qualified=total(figures.not_qualified)),
         check(f"{name}: entered", figures.entered, live=figures.live, ended=total(figures.exits)),
         check(f"{name}: message candidates", messages.candidates, sent=messages.sent,

@@ -106,26 +106,34 @@ GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2;
 
 -- name: candidates
 -- Arrivals at send steps, and what stands there: waiting now (no verdict, not ended, not gone on),
--- or withdrawn because the journey ended first
+-- or withdrawn because the journey ended first, or was left for the last steps of an exit
 WITH arrival AS (
     SELECT t.eid, t.jid, t.to_step AS step, count(*) AS times
     FROM transition t JOIN journey_step s ON s.jid = t.jid AND s.step = t.to_step
     WHERE s.kind = 'send' AND t.ts < :before
     GROUP BY t.eid, t.jid, t.to_step
 ),
-gone_on AS (SELECT DISTINCT t.eid, t.from_step AS step FROM transition t WHERE t.ts < :before),
+gone_on AS (
+    SELECT DISTINCT t.eid, t.from_step AS step FROM transition t
+    WHERE t.ts < :before AND t.cause NOT IN ('goal', 'disqualified', 'superseded', 'time_limit')
+),
+left_ AS (
+    SELECT DISTINCT t.eid, t.from_step AS step FROM transition t
+    WHERE t.ts < :before AND t.cause IN ('goal', 'disqualified', 'superseded', 'time_limit')
+),
 ended AS (SELECT DISTINCT x.eid FROM enrollment_end x WHERE x.ts < :before),
 judged AS (
     SELECT DISTINCT d.eid, d.step FROM decision d WHERE d.ts < :before AND d.verdict IN ('send', 'drop')
 )
 SELECT v.journey, CAST(sum(arrival.times) AS BIGINT),
-       count(*) FILTER (WHERE judged.eid IS NULL AND ended.eid IS NULL AND gone_on.eid IS NULL),
-       count(*) FILTER (WHERE judged.eid IS NULL AND ended.eid IS NOT NULL AND gone_on.eid IS NULL)
+       count(*) FILTER (WHERE judged.eid IS NULL AND coalesce(ended.eid, left_.eid) IS NULL AND gone_on.eid IS NULL),
+       count(*) FILTER (WHERE judged.eid IS NULL AND coalesce(ended.eid, left_.eid) IS NOT NULL AND gone_on.eid IS NULL)
 FROM arrival
 JOIN journey_version v ON v.jid = arrival.jid
 LEFT JOIN judged ON judged.eid = arrival.eid AND judged.step = arrival.step
 LEFT JOIN ended ON ended.eid = arrival.eid
 LEFT JOIN gone_on ON gone_on.eid = arrival.eid AND gone_on.step = arrival.step
+LEFT JOIN left_ ON left_.eid = arrival.eid AND left_.step = arrival.step
 GROUP BY v.journey ORDER BY v.journey;
 
 -- name: messages

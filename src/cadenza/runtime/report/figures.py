@@ -99,8 +99,26 @@ class Comparison(_Figures, frozen=True, kw_only=True):
     sample_ratio: RatioCheck | None
 
 
+class VersionFigures(_Figures, frozen=True, kw_only=True):
+    """One version of a journey. ``began``: entered or restarted in it; ``came_over``: mapped to it; ``exits``: ends in it.
+    ``mean``: of the outcome metric per person who began in it and whose window is over (``persons``; not over:
+    ``incomplete``). Not a measurement: versions differ in time and people."""
+
+    version: str
+    deployed_at: datetime
+    began: int
+    came_over: int
+    sent: int
+    exits: tuple[Count, ...]
+    metric: str
+    persons: int
+    mean: float | None
+    incomplete: int
+
+
 class JourneyFigures(_Figures, frozen=True, kw_only=True):
-    """One journey, all its versions. ``candidates`` is counted from triggers, not from what became of them."""
+    """One journey, all its versions. ``candidates`` is counted from triggers and from steps that enter it, not from what
+    became of them; ``restarted``: passages that began again in a new version. ``versions``: where there were several."""
 
     name: str
     candidates: int
@@ -114,6 +132,8 @@ class JourneyFigures(_Figures, frozen=True, kw_only=True):
     tasks: tuple[Count, ...] = ()
     """Ways on from tasks: outcomes, and ``breached``; ``calls``: ways on from calls of services."""
     calls: tuple[Count, ...] = ()
+    restarted: int = 0
+    versions: tuple[VersionFigures, ...] = ()
 
 
 class Check(_Figures, frozen=True, kw_only=True):

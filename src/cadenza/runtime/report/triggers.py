@@ -8,8 +8,9 @@ from datetime import datetime
 import msgspec
 
 from cadenza.definitions.implied import effective, former_of
-from cadenza.definitions.kinds import Journey, Trigger
+from cadenza.definitions.kinds import Enter, Journey, Trigger
 from cadenza.definitions.project import Project
+from cadenza.definitions.step_names import step_at
 from cadenza.ports.engine import Engine
 from cadenza.runtime.history import Deployed
 from cadenza.sql import step
@@ -18,13 +19,26 @@ from cadenza.stages import measure
 _SCRIPT = step.Script.beside(__file__, "measure")
 
 
-def triggered(engine: Engine, versions: tuple[Deployed, ...], before: datetime) -> dict[str, int]:
+def asked(engine: Engine, versions: tuple[Deployed, ...], before: datetime) -> Counter[str]:
+    """Candidates per journey that passages of others made at a step that enters it, while it was deployed."""
+    rows = engine.query(_SCRIPT.step("asked", before=step.instant(before.isoformat(" "))).sql)
+    found: Counter[str] = Counter()
+    in_force = {version.first: {j.name for j in version.project.journeys} for version in versions}
+    for definition, path, deployment, n in rows:
+        entering = step_at(msgspec.json.decode(definition, type=Journey), path)
+        name = entering.journey if isinstance(entering, Enter) else ""
+        if name in in_force.get(deployment, ()):
+            found[name] += n
+    return found
+
+
+def triggered(engine: Engine, versions: tuple[Deployed, ...], before: datetime) -> Counter[str]:
     """Candidates per journey: matching records, or changes of its segment, while it was deployed."""
     found: Counter[str] = Counter()
     for version in _joined(versions):
         for journey in map(effective, version.project.journeys):
             found[journey.name] += engine.query(_candidates(version, journey, before))[0][0]
-    return dict(found)
+    return found
 
 
 def _joined(versions: tuple[Deployed, ...]) -> list[Deployed]:

@@ -21,8 +21,8 @@ WHERE t.kind = 'send' AND s.wake_at <= s.now;
 -- Which journeys the persons are in after this item's moves.
 CREATE OR REPLACE TEMP TABLE w_live_after AS
 SELECT l.pid, :journeys FROM (
-  SELECT s.pid, s.jid FROM w_state AS s ANTI JOIN w_end AS x ON x.eid = s.eid ANTI JOIN (SELECT eid FROM w_move WHERE kind = 'end') AS m ON m.eid = s.eid
-  UNION ALL SELECT pid, jid FROM w_move WHERE rid IS NULL AND kind <> 'end'
+  SELECT s.pid, s.jid, s.step FROM w_state AS s ANTI JOIN w_end AS x ON x.eid = s.eid ANTI JOIN (SELECT eid FROM w_move WHERE kind = 'end') AS m ON m.eid = s.eid
+  UNION ALL SELECT pid, jid, to_step FROM w_move WHERE rid IS NULL AND kind <> 'end'
 ) AS l GROUP BY l.pid;
 
 -- name: w_gate

@@ -20,6 +20,11 @@ from cadenza.stages.journeys.keeping import (
     kept_columns as kept_columns,
     remembering as remembering,
 )
+from cadenza.stages.journeys.leaving import (
+    leave as leave,
+    leavers as leavers,
+    left as left,
+)
 from cadenza.stages.journeys.reach import (
     Frontier as Frontier,
     Ways as Ways,

@@ -22,7 +22,7 @@ INSERT INTO w_cand
 SELECT c.pid, c.now, c.offset_, t.jid, t.journey, t.priority, t.arena, t.again, t.again_s, t.holdout, t.share_bp, t.keyed, t.limit_s,
   TRUE AS fires, FALSE AS late, CASE WHEN t.keyed THEN nullif(s.key, '') END AS key, :qualifies AS qualifies, :withheld AS withheld
 FROM w_state AS s JOIN t_enter AS n ON n.jid = s.jid AND n.step = s.step JOIN t_trigger AS t ON t.journey = n.journey JOIN w_ctx AS c ON c.pid = s.pid
-WHERE s.wake_at <= s.now AND s.reason IS NULL AND NOT s.overdue;
+WHERE s.wake_at <= s.now AND (s.reason IS NULL OR n.leaving) AND NOT s.overdue;
 
 -- name: w_judged
 -- Refusals in their order: key, qualification, suppression, re-entry, priority of those inside. What is left may enter.
@@ -31,14 +31,14 @@ SELECT k.pid, k.now, k.offset_, k.jid, k.journey, k.priority, k.arena, k.holdout
   coalesce(a.arm, CASE WHEN k.holdout IS NULL THEN 'treated' WHEN :bucket < k.share_bp THEN 'holdout' ELSE 'treated' END) AS arm,
   CASE WHEN k.keyed AND k.key IS NULL THEN 'no_key'
     WHEN k.withheld IS NULL OR k.withheld THEN 'suppressed'
-    WHEN (coalesce(p.running, FALSE) AND (k.again <> 'replace' OR p.last_at >= k.now)) OR (k.again = 'unless_goal' AND p.reached) OR (k.again = 'once' AND p.pid IS NOT NULL) OR (k.again = 'after' AND p.last_at + to_seconds(k.again_s) > k.now) THEN 're_entry'
+    WHEN (coalesce(p.running, FALSE) AND (k.again <> 'replace' OR p.last_at >= k.now)) OR (k.again = 'unless_goal' AND p.reached) OR (k.again = 'once' AND p.pid IS NOT NULL) OR (k.again = 'after' AND p.last_at + to_seconds(k.again_s) > k.now) OR p.last_at >= k.now THEN 're_entry'
     WHEN b.pid IS NOT NULL THEN 'priority' END AS reason,
   CASE WHEN k.keyed AND k.key IS NULL THEN 'key'
     WHEN k.withheld IS NULL OR k.withheld THEN 'unless'
     WHEN coalesce(p.running, FALSE) AND (k.again <> 'replace' OR p.last_at >= k.now) THEN 'running' WHEN k.again = 'unless_goal' AND p.reached THEN 'goal'
     WHEN k.again = 'once' AND p.pid IS NOT NULL THEN 'once'
     WHEN k.again = 'after' AND p.last_at + to_seconds(k.again_s) > k.now THEN 'after'
-    WHEN b.pid IS NOT NULL THEN k.arena END AS rule
+    WHEN p.last_at >= k.now THEN 'running' WHEN b.pid IS NOT NULL THEN k.arena END AS rule
 FROM w_cand AS k
 LEFT JOIN (
   SELECT e.pid, v.journey, e.key, max(e.entered_at) AS last_at,

@@ -56,6 +56,8 @@ def _migration(old: Version, stop: Stop, new: Version, known: bool) -> Migration
     journey = new.journey
     fate: Fate = journey.in_flight
     to = None
+    if stop.leaving:
+        fate = "pin"
     if fate == "map":
         to = _target(stop, new) if not known else None
         fate = "map" if to is not None else journey.unmapped

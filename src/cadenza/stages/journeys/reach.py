@@ -46,8 +46,13 @@ def widened_ways(program: Program, taken: Ways, frontier: Frontier, candidates: 
 
 def _every_way(program: Program, frontier: Frontier, candidates: frozenset[int]) -> Ways:
     starts = frozenset((jid, START, "entered") for jid in candidates)
-    stops = ((jid, step, program.versions[jid].graph.stops[step]) for jid, step in frontier)
-    return starts | {(jid, step, way) for jid, step, stop in stops for way in stop.ways if way != "verdict"}
+    graphs = ((jid, step, program.versions[jid].graph) for jid, step in frontier)
+    return starts | {
+        (jid, step, way)
+        for jid, step, graph in graphs
+        for way in (*graph.stops[step].ways, *graph.exits)
+        if way != "verdict"
+    }
 
 
 def widened_sends(program: Program, sends: Frontier, frontier: Frontier, candidates: frozenset[int]) -> Frontier:
@@ -118,7 +123,7 @@ def reachable(program: Program, frontier: Frontier, candidates: frozenset[int]) 
     found: set[int] = {program.versions[j].resume(START, "entered") for j in candidates}
     for jid, step in frontier:
         version = program.versions[jid]
-        found |= {version.resume(step, way) for way in version.graph.stops[step].ways}
+        found |= {version.resume(step, way) for way in (*version.graph.stops[step].ways, *version.graph.exits)}
     for resume in list(found):
         version = program.versions[resume // RESUMES]
         for hop in hops_of(version.graph.resumes[resume % RESUMES]):

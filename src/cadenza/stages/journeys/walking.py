@@ -10,6 +10,7 @@ from cadenza.definitions.graph import Bucket, Decide, Leaf, Stop, Tree
 from cadenza.sql.expression import ROW, Compiler, bucket
 from cadenza.sql.program import RESUMES, Program, only_split
 from cadenza.sql.step import Script, Step, any_of, case_on, column, number, query, sql, text
+from cadenza.stages.journeys import leaving
 from cadenza.stages.journeys.compiling import compiler_of, per_journey
 from cadenza.stages.journeys.keeping import all_seen
 from cadenza.stages.journeys.reach import Frontier, Ways
@@ -22,9 +23,10 @@ def passages(kept: tuple[str, ...] = ()) -> Step:
     return _SCRIPT.step("w_enr", kept=[column(name, "e") for name in kept])
 
 
-def exits(program: Program, frontier: Frontier, events: frozenset[str]) -> Step:
+def exits(program: Program, frontier: Frontier, events: frozenset[str]) -> list[Step]:
     """Goal, disqualified and overdue of each live passage."""
-    return program.cached(("journeys.exits", frontier, events), lambda: _exits(program, frontier, events))
+    asked = program.cached(("journeys.exits", frontier, events), lambda: _exits(program, frontier, events))
+    return [asked, *leaving.told_apart(program, frontier)]
 
 
 def _exits(program: Program, frontier: Frontier, events: frozenset[str]) -> Step:
@@ -43,11 +45,11 @@ def nothing_live() -> list[Step]:
     return [_SCRIPT.step("w_state_none"), _SCRIPT.step("w_end_none")]
 
 
-def ends(entrants: bool, live: bool) -> list[Step]:
-    """Who ends in this wave, and why."""
+def ends(entrants: bool, live: bool, leavers: bool = False) -> list[Step]:
+    """Who ends in this wave, and why. ``leavers``: some have left before, and are at their last steps."""
     if not live:
         return []
-    return [_SCRIPT.step("w_end" if entrants else "w_end_alone")]
+    return [_SCRIPT.step("w_end" if entrants else "w_end_alone"), *(leaving.once() if leavers else [])]
 
 
 def goers(program: Program, frontier: Frontier, entrants: bool, events: frozenset[str]) -> list[Step]:
@@ -147,12 +149,13 @@ def _after_sends(program: Program, sends: Frontier, events: frozenset[str]) -> l
 
 
 @lru_cache(maxsize=32)
-def settle(*, live: bool, entrants: bool, sends: bool, ended: bool, moved: bool) -> list[Step]:
+def settle(*, live: bool, entrants: bool, sends: bool, ended: bool, moved: bool, left: bool = False) -> list[Step]:
     """Where every passage rests now, its moves and its end. ``live``: some rested somewhere before; ``ended``: some
-    ended by an exit; ``moved``: some go on."""
+    ended by an exit; ``moved``: some go on; ``left``: some of those who ended, to last steps (``w_gone``: the others)."""
     parts = []
+    by_exit = "w_gone" if left else "w_end"
     if ended:
-        parts.append(sql("SELECT eid, pid, jid, now, reason FROM w_end"))
+        parts.append(sql(f"SELECT eid, pid, jid, now, reason FROM {by_exit}"))
     if moved:
         parts.append(sql("SELECT eid, pid, jid, now, reason FROM w_move WHERE kind = 'end'"))
     if sends:
@@ -160,7 +163,9 @@ def settle(*, live: bool, entrants: bool, sends: bool, ended: bool, moved: bool)
     ends = parts[0].copy()
     for part in parts[1:]:
         ends = exp.union(ends, part.copy(), distinct=False)
-    steps = [_SCRIPT.step("w_rest"), *([_SCRIPT.step("w_rest_sends")] if sends else [])]
+    steps = [*leaving.gone(), _SCRIPT.step("w_rest", {"w_end": by_exit})] if left else [_SCRIPT.step("w_rest")]
+    if sends:
+        steps.append(_SCRIPT.step("w_rest_sends"))
     if entrants:
         steps.append(_SCRIPT.step("enrollment_new"))
     if live:
