@@ -76,6 +76,7 @@ from cadenza.runtime.report.figures import (
 from cadenza.runtime.screen import Screen
 from cadenza.runtime.sequence import SequencedLog, Sequencer
 from cadenza.runtime.status import Member, Status, current_project, go_live, members, status
+from cadenza.runtime.suppressions import SuppressionRow, Suppressions, SuppressionSaid, SuppressionWanted
 from cadenza.runtime.tail import Counted, Outcome, Seen, Tail, Wanted
 from cadenza.runtime.tasks import TaskChange, TaskDesk, TaskReceipt, TaskRow, TaskShown, TaskWanted, TeamFigures
 from cadenza.runtime.testing import CaseResult, Covered, JourneyTests, SuiteResult
@@ -164,6 +165,9 @@ __all__ = [
     "Spread",
     "Status",
     "SuiteResult",
+    "SuppressionRow",
+    "SuppressionSaid",
+    "SuppressionWanted",
     "Tail",
     "TaskChange",
     "TaskReceipt",
@@ -403,6 +407,12 @@ class Workspace:
     def controls(self) -> Controls:
         """Pause, stop and kill: for journeys that run. What it says is in force when a tick has decided it."""
         return Controls(self._log, lambda: self._outbox, self._reading, self._last_known, self.clock)
+
+    @property
+    def suppressions(self) -> Suppressions:
+        """Who is not contacted, why, and until when. What it says is in force when a tick has decided it."""
+        self._take_in()
+        return Suppressions(self._last_known, self._log, self._reading, self.clock)
 
     @property
     def tasks(self) -> TaskDesk:

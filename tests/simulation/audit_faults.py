@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from cadenza.clock import to_micros
+from cadenza.clock import iso, to_micros
 from cadenza.definitions.expression import FALSE, parse
 from cadenza.definitions.kinds import Destination, Metric, Template, TraitDefinition
 from cadenza.definitions.kinds_journey import Entry, Exit, Journey, Outcome, Send, Trigger, Wait
-from cadenza.definitions.kinds_policy import Cap, Holdout, Policy, QuietHours, SendWindow, Suppress
+from cadenza.definitions.kinds_policy import Cap, Holdout, Policy, Programme, QuietHours, SendWindow, Suppress
 from cadenza.definitions.project import Project
 from cadenza.ids import enrollment_id, message_id
 from cadenza.ports.ledger import Record
@@ -28,9 +28,16 @@ _KNOWN = {
 AUDIT_FAULTS: dict[str, tuple[str, tuple[Slip, ...]]] = {
     **{name: (rule, ENGINE_FAULTS[name]) for name, rule in _KNOWN.items()},
     "quiet_hours_in_london": ("quiet hours", (Slip(_HOURS, "ON r.tz = g.zone AND", "ON r.tz = 'Europe/London' AND"),)),
+    "programme_holdout_is_not_heeded": ("programme holdout", (
+        Slip("stages/journeys/entering.sql", "AND p.arm = 'holdout';", "AND FALSE;"),
+    )),
+    "step_holdout_is_written_only": ("step holdout", (Slip(_GATE, "AND h.arm = 'holdout';", "AND FALSE;"),)),
     "bounces_do_not_suppress": ("suppression", (
         Slip(_GATE, "OR (c.suppressed_ IS NOT NULL AND s.message_class = 'marketing')", ""),
         Slip(_GATE, "c.suppressed_ IN ('hard_bounce', 'complaint', 'legal')", "c.suppressed_ IN ('legal')"),
+    )),
+    "suppressions_end_too_soon": ("suppression", (
+        Slip("stages/profiles.sql", "s.until > w.now", "s.until > w.now + to_seconds(7200)"),
     )),
     "nobody_is_asked_for_consent": ("consent", (Slip(_GATE, "WHEN NOT coalesce(c.consented_, FALSE)", "WHEN FALSE"),)),
     "global_holdout_is_written_only": ("global holdout", (Slip(_GATE, "WHEN :arm = 'holdout' THEN", "WHEN FALSE THEN"),)),
@@ -54,16 +61,20 @@ def _project() -> Project:
         steps=(Send(template="hello"), Wait(duration_s=2 * _DAY)),
     )  # fmt: skip
     viewed = Entry(on=Trigger(event="Product Viewed"))
+    withheld = (Send(template="hello", holdout=Holdout(name="withheld_0", share_bp=3000)),)
+    begun = Entry(on=Trigger(event="Cart Started"))
+    fourth = replace(first, name="fourth", holdout=None, entry=begun, programme="group", steps=withheld)
     names = ("email", "plan", "time_zone")
     return Project(
         name="town", templates=(hello,), metrics=(Metric(name="orders", kind="count", event="Order Completed", within_s=_DAY),),
-        journeys=(first, replace(first, name="second", priority=50, holdout=None), replace(first, name="third", holdout=None, entry=viewed)),
+        journeys=(first, replace(first, name="second", priority=50, holdout=None), replace(first, name="third", holdout=None, entry=viewed), fourth),
         traits=tuple(TraitDefinition(name=n, type="string", from_=f"traits.{n}") for n in names),
         destinations=(Destination(name="mail", channel="email", adapter="mailbox"),),
         policy=Policy(
             caps=(Cap(name="daily", limit=1, per_s=_DAY),), quiet_hours=QuietHours(from_="21:00", to="08:00"), deadline_s=0,
             suppress=(Suppress(name="trial", when=parse("plan = 'trial'")),), holdout=Holdout(name="world", share_bp=2000),
             send_windows=(SendWindow(from_="06:00", to="24:00"),),
+            programmes=(Programme(name="group", holdout=Holdout(name="group_0", share_bp=3000)),),
         ),
     )  # fmt: skip
 
@@ -96,7 +107,21 @@ class _Town:
         self.track(user, "Consent Updated", properties=said, **more)
 
 
-GROUPS = ("plain", "tie", "late", "never", "bounced", "quiet", "unknown", "leaves", "arrives", "two", "replayed")
+GROUPS = (
+    "plain",
+    "tie",
+    "late",
+    "never",
+    "bounced",
+    "quiet",
+    "unknown",
+    "leaves",
+    "arrives",
+    "two",
+    "replayed",
+    "listed",
+    "carts",
+)
 EACH = 6
 
 
@@ -150,6 +175,11 @@ def _what_happened(log: _Town, user: str) -> None:
         log.consent(user, True, occurred_at=at - 1)
     elif group == "bounced":
         log.track(user, "Email Bounced", properties={"bounce_type": "hard"})
+    elif group == "carts":
+        log.track(user, "Cart Started")
+    elif group == "listed":
+        until = iso(MORNING + timedelta(hours=5.2))
+        log.track(user, "Suppressed", properties={"channel": "*", "reason": "claim", "until": until})
     elif group == "two":
         log.add(
             "call",

@@ -189,6 +189,14 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "map_forgets_the_clock": (
         Slip("stages/journeys/migrating.sql", "WHEN 'clock' THEN w.wake_at + to_seconds(w.seconds)", "WHEN 'clock' THEN getvariable('horizon') + to_seconds(3600)"),
     ),
+    "programme_asked_after_the_journey": (Slip("stages/journeys/entering.sql", "AND p.arm = 'holdout';", "AND p.arm = 'holdout' AND w_judged.arm = 'treated';"),),
+    "programme_assigns_anew": (Slip("stages/journeys/entering.sql", "WHERE p.arm = 'treated' AND p.assigned IS NULL", "WHERE p.arm = 'treated'"),),
+    "step_holdout_of_dropped_messages": (Slip("stages/governance/judging.sql", "AND h.holdout = p.holdout WHERE g.reason IS NULL;", "AND h.holdout = p.holdout;"),),
+    "step_holdout_forgets_the_ledger": (Slip("stages/governance/judging.sql", "coalesce(h.arm, CASE WHEN :bucket < p.share_bp THEN 'holdout'", "coalesce(NULL, CASE WHEN :bucket < p.share_bp THEN 'holdout'"),),
+    "suppression_ends_late": (Slip("stages/profiles.sql", "coalesce(s.until > w.now, TRUE)", "coalesce(s.until >= w.now, TRUE)"),),
+    "suppression_does_not_end": (Slip("stages/profiles.sql", "coalesce(s.until > w.now, TRUE)", "TRUE"),),
+    "ended_for_every_reason": (Slip("stages/profiles.sql", "AND coalesce(q.p_reason, s.reason) = s.reason", ""),),
+    "every_channel_is_none": (Slip("stages/profiles.py:_suppressions", "IN ('{_quoted(c)}', '*')", "IN ('{_quoted(c)}')"),),
 }  # fmt: skip
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
 
@@ -232,6 +240,10 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "last_steps_keep_the_queue": (4002, "exits"),
     "last_step_asks_nobody": (4001, "exits"),
     "who_left_is_still_inside": (4002, "exits"),
+    "programme_asked_after_the_journey": (2002, "holdouts"), "programme_assigns_anew": (2002, "holdouts"),
+    "step_holdout_of_dropped_messages": (2002, "holdouts"), "step_holdout_forgets_the_ledger": (2002, "holdouts"),
+    "suppression_ends_late": (2118, "suppressions"), "suppression_does_not_end": (2018, "suppressions"),
+    "ended_for_every_reason": (2025, "suppressions"), "every_channel_is_none": (2018, "suppressions"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
 the world has, if any."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,9 +50,22 @@ steps:
 class Shop:
     """The workspace with its clock. ``say`` appends a call of a customer and decides it."""
 
-    def __init__(self, folder: Path, journey: str = JOURNEY) -> None:
+    @staticmethod
+    def create_files(folder: Path, files: Mapping[str, str | None]) -> None:
+        """The starter project with these files besides; None takes a file or a folder away."""
         Workspace.create(folder)
-        (folder / "journeys" / "big_order.yaml").write_text(journey)
+        for name, text in files.items():
+            if text is not None:
+                (folder / name).write_text(text)
+            elif (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+            else:
+                (folder / name).unlink()
+
+    def __init__(self, folder: Path, journey: str | None = JOURNEY) -> None:
+        """``journey``: besides those of the starter project; None: the folder is a project already."""
+        if journey is not None:
+            self.create_files(folder, {"journeys/big_order.yaml": journey})
         self.clock = VirtualClock(START - timedelta(days=1))
         self.workspace = Workspace.open(folder, self.clock)
         self.workspace.apply()
@@ -59,13 +74,17 @@ class Shop:
         self._n = 0
 
     def say(self, who: str, event: str | None = None, properties: dict[str, Any] | None = None, **more: Any) -> None:
+        self.note(who, event, properties, **more)
+        self.later(seconds=1)
+
+    def note(self, who: str, event: str | None = None, properties: dict[str, Any] | None = None, **more: Any) -> None:
+        """Append a call of a customer; the next tick decides it."""
         self._n += 1
         at = to_micros(self.clock.now())
         body = {"type": "track" if event else "identify", "userId": who, "occurred_at": at, **more}
         body |= {"event": event, "properties": properties or {}} if event else {}
         record = NewRecord(kind="call", source="website", message_id=f"m{self._n}", body=msgspec.json.encode(body))
         self.workspace._log.append([record], at)
-        self.later(seconds=1)
 
     def order(self, who: str, revenue: float = 900) -> None:
         self.say(who, "Order Completed", {"order_id": "A-1", "revenue": revenue})

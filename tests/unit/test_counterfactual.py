@@ -13,7 +13,7 @@ from cadenza.clock import to_micros
 from cadenza.definitions.expression import FALSE, parse
 from cadenza.definitions.kinds import Destination, Metric, Segment, Template, TraitDefinition
 from cadenza.definitions.kinds_journey import Entry, Exit, Journey, Outcome, Send, Trigger, Wait
-from cadenza.definitions.kinds_policy import Cap, Holdout, Policy, QuietHours, Suppress
+from cadenza.definitions.kinds_policy import Cap, Holdout, Jurisdiction, Policy, QuietHours, SendWindow, Suppress
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError
 from cadenza.ids import bucket
@@ -58,7 +58,8 @@ def said(*calls: dict[str, Any], until: datetime = NOON) -> list[Record]:
     for n, call in enumerate(calls):
         at = to_micros(first + timedelta(minutes=n))
         body = json.dumps({"userId": "u1", "occurred_at": at, **call}).encode()
-        records.append(replace(plain, offset=n + 2, recorded_at=at, kind="call", message_id=f"m{n}", body=body))
+        kind = "command" if "command" in call else "call"
+        records.append(replace(plain, offset=n + 2, recorded_at=at, kind=kind, message_id=f"m{n}", body=body))
     return records
 
 
@@ -120,6 +121,60 @@ def test_the_global_holdout() -> None:
     name = next(n for n in map(str, range(100)) if bucket(n, 2) < 5_000)
     found = dropped(project(holdout=Holdout(name=name, share_bp=5_000)), ADA, YES, ORDER)
     assert (found.reason, found.facts) == ("holdout", (f"the person was not in the holdout '{name}'",))
+
+
+def command(name: str, **more: str) -> dict[str, Any]:
+    return {"command": name, **more}
+
+
+@pytest.mark.parametrize(
+    ("said_before", "rule", "words"),
+    [
+        (command("pause", journey="welcome", mode="freeze"), "freeze", "'welcome' had not been paused"),
+        (command("stop", journey="welcome"), "stop", "'welcome' had not been stopped"),
+    ],
+)
+def test_what_people_did_to_the_journey(said_before: dict[str, Any], rule: str, words: str) -> None:
+    found = refused(project(), ADA, YES, said_before, ORDER)
+    assert (found.reason, found.facts) == (f"paused ({rule})", (words,))
+
+
+@pytest.mark.parametrize(
+    ("switches", "facts"),
+    [
+        ([{"channel": "email"}], ("no kill switch was closed over email",)),
+        ([{"journey": "welcome"}, {"channel": "sms"}], ("no kill switch was closed over 'welcome'",)),
+        ([{}, {"channel": "email"}],
+         ("no kill switch was closed over email", "no kill switch was closed over everything")),
+    ],
+)  # fmt: skip
+def test_kill_switches(switches: list[dict[str, str]], facts: tuple[str, ...]) -> None:
+    found = dropped(project(), ADA, YES, *(command("kill", mode="cancel", **reach) for reach in switches), ORDER)
+    assert found.reason == "killed" and found.facts is not None
+    assert tuple(sorted(found.facts)) == facts
+
+
+def test_an_unknown_jurisdiction() -> None:
+    places = (Jurisdiction(name="DE"), Jurisdiction(name="US", consent="opt_out"))
+    found = dropped(project(jurisdiction_trait="plan", jurisdictions=places), ADA, YES, ORDER)
+    assert (found.reason, found.facts) == ("no_jurisdiction", ("plan was DE",))
+
+
+def test_a_window_on_another_day() -> None:
+    """No hour of that Monday would have done: the message would have had to wait for longer."""
+    windows = (SendWindow(days=("fri",), from_="09:00", to="17:00"),)
+    who = {"type": "identify", "traits": {"email": "ada@example.com", "time_zone": "Europe/London"}}
+    found = dropped(project(send_windows=windows), who, YES, ORDER)
+    assert (found.reason, found.facts) == ("deadline", ("messages were allowed to wait for 14 days",))
+    assert found.happens_at == datetime(2024, 5, 10, 8)
+
+
+def test_suppressions_for_a_time() -> None:
+    until = "2024-05-07T00:00:00Z"
+    listed = track("Suppressed", channel="*", reason="claim", until=until)
+    over = track("Suppressed", channel="email", reason="legal", until="2024-05-06T12:00:00Z")
+    found = dropped(project(), ADA, YES, over, listed, ORDER)
+    assert (found.reason, found.facts) == ("suppressed", ("every channel was not suppressed for 'claim'",))
 
 
 @pytest.mark.parametrize(("zone", "reason"), [(None, "no_time_zone"), ("Asia/Tokyo", "deadline")])

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union
 import msgspec
 
 from cadenza.audit.conditions import Moment, NotDerivable, typed
-from cadenza.audit.knowledge import Event, Known, People, Person, Statement, text_of
+from cadenza.audit.knowledge import Event, Known, People, Person, Statement, Suppression, text_of
 from cadenza.audit.rules import (
     HANDING_OVER,
     HOLDS,
@@ -28,12 +28,13 @@ from cadenza.audit.rules import (
     Planned,
     Sent,
     kill_switch,
+    places,
     surely_rests,
     told_exit,
 )  # fmt: skip
 from cadenza.clock import from_micros, iso
 from cadenza.definitions.builtin import CALL_OUTCOMES
-from cadenza.definitions.kinds_journey import Exit
+from cadenza.definitions.kinds_journey import Exit, Send
 from cadenza.definitions.project import Project
 from cadenza.ports.ledger import Record
 
@@ -231,8 +232,12 @@ class _Auditor:
             self._deploy(msgspec.convert(msgspec.json.decode(record.body)["project"], Project), record.offset)
         elif record.kind == "command":
             self._obey(body, record)
-        elif (record.kind in ("outcome", "task") and (person := self._people.get(int(body["person"]))) is not None) or (
-            record.kind == "call" and (person := self._people.identify(self._known, body, record.offset)) is not None
+        elif (
+            record.kind in ("outcome", "task", "person")
+            and (person := self._people.get(int(body["person"]))) is not None
+        ) or (
+            record.kind == "call"
+            and (person := self._people.identify(self._known, body, record.offset, record.recorded_at)) is not None
         ):
             return person, self._said(person, record, body)
         return None, None
@@ -258,8 +263,10 @@ class _Auditor:
         self._known = known = Known(project, offset)
         self._history.append(known)
         self._updated |= known.updated
-        holdouts = [h for h in (project.policy.holdout, *(j.holdout for j in project.journeys)) if h is not None]
-        for holdout in holdouts:
+        groups = [programme.holdout for programme in project.policy.programmes]
+        sends = [s for j in project.journeys for _, s, _ in places(j.steps) if isinstance(s, Send)]
+        declared = (project.policy.holdout, *groups, *(of.holdout for of in (*project.journeys, *sends)))
+        for holdout in (h for h in declared if h is not None):
             self._shares[holdout.name] = min(holdout.share_bp, self._shares.get(holdout.name, holdout.share_bp))
         self._watched.clear()
         first = self._needs.first or (project if self._anything and len(self._history) == 1 else None)
@@ -302,11 +309,16 @@ class _Auditor:
             for each in [purpose] if purpose else self._known.purposes:
                 person.say(each, channel or "email", Statement(at, False, record.offset))
         elif name == "Email Bounced" and text_of(properties.get("bounce_type")) == "hard":
-            person.suppressions.append(("email", "hard_bounce", record.offset))
+            _suppress(person, record, "email", "hard_bounce")
         elif name == "Email Marked as Spam":
-            person.suppressions.append(("email", "complaint", record.offset))
+            _suppress(person, record, "email", "complaint")
         elif name == "Suppressed" and channel and reason:
-            person.suppressions.append((channel, reason, record.offset))
+            until = typed(text_of(properties.get("until")), "timestamp")
+            _suppress(person, record, channel, reason, until if isinstance(until, int) else None)
+        elif name == "Unsuppressed":
+            for s in person.suppressions:
+                if channel in (None, s.channel) and reason in (None, s.reason):
+                    s.until = min(record.recorded_at, s.until) if s.until is not None else record.recorded_at
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -417,6 +429,13 @@ class _Auditor:
                 planned_at=iso(from_micros(message.planned_at)) if message else "",
             )  # fmt: skip
             self._violations.append(told)
+
+
+def _suppress(person: Person, record: Record, channel: str, reason: str, until: int | None = None) -> None:
+    found = Suppression(
+        channel=channel, reason=reason, record=record.offset, since=record.recorded_at, until=until
+    )  # fmt: skip
+    person.suppressions.append(found)
 
 
 def _answers(case: Planned | None) -> Answers:

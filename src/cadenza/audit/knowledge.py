@@ -68,6 +68,16 @@ class Known:
         return {(t.from_.partition(".")[2], t.type) for t in self.project.traits if t.from_ is not None}
 
 
+class Suppression(msgspec.Struct, kw_only=True, eq=False):
+    """A reason not to use a channel (``*``: any): from when on it held for whoever the person is (µs), and when it ends."""
+
+    channel: str
+    reason: str
+    record: int
+    since: int
+    until: int | None = None
+
+
 class Person(msgspec.Struct, kw_only=True, eq=False):
     """What is known of a living person. A merge pours the one that is given up into the other."""
 
@@ -78,8 +88,7 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
     """(name in the call, type) -> when it was said, the record, the text: the latest."""
     consents: dict[tuple[str, str], list[Statement]] = {}
     """(purpose, channel) -> the latest statements: all of one instant."""
-    suppressions: list[tuple[str, str, int]] = []
-    """Channel, reason, record."""
+    suppressions: list[Suppression] = []
     sends: list[Any] = []
     """What was planned for them, in order of planning."""
     merged_by: int = 0
@@ -102,7 +111,7 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
         """A value of a trait: the one that was said last counts, of one instant the later record."""
         self.traits[name, kind] = max(self.traits.get((name, kind), value), value)
 
-    def take_over(self, other: Person, record: int) -> None:
+    def take_over(self, other: Person, record: int, at: int) -> None:
         """Everything of ``other`` becomes this person's."""
         self.origins += other.origins
         self.merged_by = record
@@ -114,6 +123,8 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
             for statement in said:
                 self.say(purpose, channel, statement)
         self.suppressions += other.suppressions
+        for suppression in self.suppressions:  # What held before held for one of the two.
+            suppression.since = at
         self.sends = sorted([*self.sends, *other.sends], key=lambda s: s.message.planned_at)
 
 
@@ -131,7 +142,7 @@ class People:
             pid = self._into[pid]
         return self._persons.get(pid)
 
-    def identify(self, known: Known, body: Mapping[str, Any], offset: int) -> Person | None:
+    def identify(self, known: Known, body: Mapping[str, Any], offset: int, at: int) -> Person | None:
         """The person of a call: made, found, or merged; None where nothing identifies anybody."""
         found = [i for i in _identifiers(known.project.identity.identifiers, body)]
         if body.get("type") == "alias":
@@ -143,7 +154,7 @@ class People:
         person = self._persons.setdefault(pid, Person(pid=pid, origins=[pid]))
         for other in owners[1:]:
             self._into[other] = pid
-            person.take_over(self._persons.pop(other), offset)
+            person.take_over(self._persons.pop(other), offset, at)
         self._owner.update(dict.fromkeys(found, pid))
         return person
 

@@ -137,13 +137,18 @@ def _heard(case: Planned, trait: str) -> tuple[int, ...]:
 
 def suppression(case: Planned) -> Answer:
     """The channel is not suppressed for the person: legal reasons for every class, others for marketing."""
-    return _suppressed(case.person, case.sent) or HOLDS
+    return _suppressed(case.person, case.sent, planned=True) or HOLDS
 
 
-def _suppressed(person: Person, sent: Sent) -> Broken | None:
-    for channel, reason, record in person.suppressions:
-        if channel == sent.message.channel and (sent.marketing or reason in ALWAYS):
-            return Broken(f"{channel} is suppressed: {reason}.", (record,))
+def _suppressed(person: Person, sent: Sent, planned: bool) -> Broken | None:
+    """A suppression that held when the message was planned; or (not ``planned``) at some time since, until now."""
+    for s in person.suppressions:
+        held = s.until is None or s.until > (
+            sent.message.planned_at if planned else max(sent.message.planned_at, s.since)
+        )
+        if held and s.channel in (sent.message.channel, "*") and (sent.marketing or s.reason in ALWAYS):
+            ends = f" (until {iso(from_micros(s.until))})" if s.until is not None else ""
+            return Broken(f"{sent.message.channel} is suppressed: {s.reason}{ends}.", (s.record,))
     return None
 
 
@@ -208,12 +213,40 @@ def global_holdout(case: Planned) -> Answer:
 def journey_holdout(case: Planned) -> Answer:
     """The person is not held out of the journey."""
     versions = [j for k in case.ledger.history if (j := k.journeys.get(case.message.journey))]
-    names = {j.holdout.name if j.holdout else None for j in versions}
-    if names == {None} or not names:
+    return _of_versions(case, {j.holdout.name if j.holdout else None for j in versions}, "journey")
+
+
+def programme_holdout(case: Planned) -> Answer:
+    """The person is not held out of the programme that the journey belongs to."""
+    names: set[str | None] = set()
+    for known in case.ledger.history:
+        journey = known.journeys.get(case.message.journey)
+        groups = {programme.name: programme.holdout.name for programme in known.policy.programmes}
+        names |= {groups.get(journey.programme or "")} if journey is not None else set()
+    return _of_versions(case, names, "programme")
+
+
+def step_holdout(case: Planned) -> Answer:
+    """The message is not withheld from the person at its step."""
+    if not case.sent.marketing:
+        return NOT_ASKED
+    steps = [
+        step
+        for known in case.ledger.history
+        if (journey := known.journeys.get(case.message.journey))
+        for path, step, _ in places(journey.steps)
+        if path == case.message.step and isinstance(step, Send) and step.template == case.message.template
+    ]
+    return _of_versions(case, {step.holdout.name if step.holdout else None for step in steps}, "step")
+
+
+def _of_versions(case: Planned, names: set[str | None], what: str) -> Answer:
+    """Whether the holdout that every version had holds the person out."""
+    if names <= {None}:
         return NOT_ASKED
     if len(names) > 1:
         raise NotDerivable(
-            "versions of the journey differ in their holdout, and the log does not say which one the passage is of."
+            f"versions of the {what} differ in their holdout, and the log does not say which one the passage is of."
         )
     return _held_out(case, str(names.pop()))
 
@@ -398,7 +431,7 @@ def consent_at_hand_over(case: HandedOver) -> Answer:
 
 def suppression_at_hand_over(case: HandedOver) -> Answer:
     """The channel was not suppressed before it was claimed."""
-    return _suppressed(case.person, case.sent) or HOLDS
+    return _suppressed(case.person, case.sent, planned=False) or HOLDS
 
 
 def exit_before_hand_over(case: HandedOver) -> Answer:
@@ -425,6 +458,7 @@ def not_a_replay(case: HandedOver) -> Answer:
 PLANNING: tuple[tuple[str, Callable[[Planned], Answer]], ...] = (
     ("as defined", as_defined), ("address", address), ("suppression", suppression), ("suppression conditions", conditions),
     ("consent", consent), ("global holdout", global_holdout), ("journey holdout", journey_holdout),
+    ("programme holdout", programme_holdout), ("step holdout", step_holdout),
     ("quiet hours", quiet_hours), ("send windows", send_windows), ("caps", caps), ("replay", replayed),
 )  # fmt: skip
 HANDING_OVER: tuple[tuple[str, Callable[[HandedOver], Answer]], ...] = (

@@ -10,6 +10,7 @@ from cadenza.definitions.check_enter import check_enters
 from cadenza.definitions.check_entry import check_entry
 from cadenza.definitions.check_exit import check_last_steps
 from cadenza.definitions.check_hand_off import check_hand_off
+from cadenza.definitions.check_holdout import check_holdouts
 from cadenza.definitions.check_jump import check_jumps
 from cadenza.definitions.check_wait import check_local_wait
 from cadenza.definitions.findings import Findings
@@ -25,21 +26,11 @@ MOST_AWAITED = 16
 
 
 def check_journeys(project: Project, scope: Scope, findings: Findings) -> None:
-    """Check every journey of a project, and that holdouts of one name agree."""
-    shares: dict[str, tuple[int, str]] = {}
-    if project.policy.holdout:
-        shares[project.policy.holdout.name] = (project.policy.holdout.share_bp, "the policy")
+    """Check every journey of a project, and its holdouts."""
     check_enters(project, findings, scope.partial)
     for journey in project.journeys:
         _Check(project, scope, findings, journey).all()
-        if journey.holdout and journey.holdout.name:
-            share, where = shares.setdefault(
-                journey.holdout.name, (journey.holdout.share_bp, f"the journey '{journey.name}'")
-            )
-            if share != journey.holdout.share_bp:
-                what = f"The holdout '{journey.holdout.name}' has another share in {where}."
-                remedy = "A name is one group of people: use the same share, or another name."
-                findings.problem(what, "journeys", journey.name, "holdout", remedy)
+    check_holdouts(project, scope, findings)
 
 
 class _Way(msgspec.Struct, frozen=True):

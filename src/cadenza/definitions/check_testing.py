@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import available_timezones
 
-from cadenza.definitions import kinds_testing as kinds
+from cadenza.definitions import holdouts, kinds_testing as kinds
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.flags import calls_in, nested_steps
 from cadenza.definitions.graph import JourneyTooLarge
@@ -81,8 +81,7 @@ def outcomes_of(project: Project) -> frozenset[str]:
 
 def holdouts_of(project: Project) -> frozenset[str]:
     """The names of every holdout."""
-    found = {journey.holdout.name for journey in project.journeys if journey.holdout}
-    return frozenset(found | ({project.policy.holdout.name} if project.policy.holdout else set()))
+    return frozenset(held.holdout.name for held in holdouts.holdouts_of(project))
 
 
 class _Check:

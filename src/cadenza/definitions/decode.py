@@ -379,6 +379,8 @@ class Decoder:
                 return kinds.Enter(journey=self.text(shapes.Text(meaning="a journey"), entry.node, "'enter'"))
             case "jump":
                 return self._map(surface_journey.JUMP, entry.node, path, "'jump'")
+            case "send" if isinstance(entry.node, Mapping):
+                return self._map(surface_journey.SEND, entry.node, path, "'send'")
             case "send":
                 return kinds.Send(template=self.text(shapes.Text(meaning="a template"), entry.node, "'send'"))
             case "wait":

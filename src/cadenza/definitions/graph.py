@@ -36,6 +36,7 @@ from cadenza.definitions.kinds import (
     Enter,
     ExitStep,
     HandOff,
+    Holdout,
     Journey,
     Jump,
     LocalWait,
@@ -92,6 +93,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of a service here."""
     leaving: str = ""
     """At a last step: the exit by which the person has left."""
+    holdout: Holdout | None = None
+    """At ``send``: from whom the message is withheld."""
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):
@@ -375,9 +378,9 @@ class _Flattening:
         number = self._stops[key] = len(self._stops)
         stop = Stop(step=number, path=path, kind="")
         match step:
-            case Send(template=template):
+            case Send(template=template, holdout=holdout):
                 ways = {"verdict": self._resume(after, flags)}
-                stop = Stop(step=number, path=path, kind="send", template=template, ways=ways)
+                stop = Stop(step=number, path=path, kind="send", template=template, ways=ways, holdout=holdout)
             case Wait(local=LocalWait() as local):
                 stop = Stop(step=number, path=path, kind="wait_date" if local.until_date else "wait", local=local,
                             ways=self._local_ways(local, self._resume(after, flags)))  # fmt: skip

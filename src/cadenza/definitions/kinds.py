@@ -46,6 +46,7 @@ from cadenza.definitions.kinds_policy import (
     Cap as Cap,
     Holdout as Holdout,
     Policy as Policy,
+    Programme as Programme,
     QuietHours as QuietHours,
     Suppress as Suppress,
 )

@@ -100,7 +100,10 @@ class _Step(Definition, frozen=True, kw_only=True):
 
 
 class Send(_Step, frozen=True, kw_only=True, tag_field="step", tag="send"):
+    """``holdout``: the share of persons from whom the message is withheld here; they go on."""
+
     template: str
+    holdout: Holdout | None = None
 
 
 class Wait(_Step, frozen=True, kw_only=True, tag_field="step", tag="wait"):
@@ -268,6 +271,8 @@ class Journey(Definition, frozen=True, kw_only=True):
     description: str = ""
     value: Expr | None = None
     """A number: of messages of one priority the more valuable goes first; unknown is last."""
+    programme: str | None = None
+    """The group of journeys that it belongs to, with one holdout for all of them."""
 
     @property
     def every_step(self) -> tuple[Step, ...]:

@@ -18,6 +18,14 @@ class Holdout(Definition, frozen=True, kw_only=True):
     share_bp: int
 
 
+class Programme(Definition, frozen=True, kw_only=True):
+    """A group of journeys with one holdout: its units enter none of them. ``metric``: what the group is measured by."""
+
+    name: str
+    holdout: Holdout
+    metric: str | None = None
+
+
 class Cap(Definition, frozen=True, kw_only=True):
     """At most ``limit`` marketing messages per person: in any ``per_s`` seconds (rolling; 0 in a calendar cap), or in a
     ``calendar`` day, week (from Monday) or month of the person's zone.
@@ -102,3 +110,4 @@ class Policy(Definition, frozen=True, kw_only=True):
     jurisdictions: tuple[Jurisdiction, ...] = ()
     unknown_jurisdiction: str = "drop"
     """For persons of no declared jurisdiction: ``drop``, or the one to assume."""
+    programmes: tuple[Programme, ...] = ()

@@ -133,7 +133,7 @@ def _steps() -> Schema:
     literals = _of(shapes.MapOf(shapes.Literal_(), least=1))
     ends = [_one_key(end, {"$ref": "#/$defs/steps"}) for end in ("unknown", "otherwise")]
     forms: Schema = {
-        "send": _of(shapes.Text()),
+        "send": {"anyOf": [_of(shapes.Text()), _object(surface_journey.SEND.fields)]},
         "wait": {"anyOf": [_of(shapes.Duration()), _object(surface_journey.LOCAL_WAIT.fields)]},
         "wait_for": _object(surface_journey.WAIT_FOR.fields),
         "branch": {

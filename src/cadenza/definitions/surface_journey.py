@@ -105,6 +105,8 @@ JOURNEYS = Kind(
         field("entry", _ENTRY, "Trigger, qualification, suppression, re-entry and key.", required=True),
         field("holdout", HOLDOUT, "The share of candidates that gets nothing, for measurement.",
            example="{ name: win_back, share: 20% }"),
+        field("programme", NAME_TEXT, "The programme of the policy that it belongs to: one holdout for all of its journeys.",
+           example="retention"),
         field("exit", _EXIT, "The four exits, checked at every item in this order.", required=True),
         field("in_flight", Choice(("pin", "exit", "restart", "map")),
            "What a new version does with those inside an older one.", example="pin"),
@@ -140,6 +142,12 @@ steps:
       - otherwise: [ { send: welcome_mail } ]
 """,
 )  # fmt: skip
+
+SEND = Fields(kinds.Send, (
+    field("template", Text(), "The message.", required=True, example="welcome_mail"),
+    field("holdout", HOLDOUT, "The share of persons from whom this message is withheld, for measurement; they go on.",
+       example="{ name: welcome_mail_worth, share: 10% }"),
+))  # fmt: skip
 
 WAIT_FOR = Fields(kinds.WaitFor, (
     field("any", Awaited(), "Goes on as soon as one of these is true: conditions, or `{ when, steps }` with what those "
@@ -233,7 +241,8 @@ JUMP = Fields(kinds.Jump, (
 LABEL = field("label", NAME_TEXT, "A name by which `jump` finds the step.", example="remind")
 
 STEP_DOCS: dict[str, str] = {
-    "send": "`send: TEMPLATE`. Sends a message; governance decides whether and when.",
+    "send": "`send: TEMPLATE`, or `send: { template, holdout: { name, share } }`. Sends a message; governance decides whether and "
+            "when. Of a holdout's share it is withheld.",
     "wait": "`wait: 3 days`. Rests for a duration (a day is 24 hours); or by a local clock: see `wait` below.",
     "wait_for": "`wait_for: { any: [...], until: 5 days, as: NAME }`. Rests until a condition is true (or `all` have "
                 "been), or the time is up; each way may have steps of its own.",

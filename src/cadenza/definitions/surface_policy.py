@@ -89,6 +89,12 @@ _SUPPRESS = Fields(kinds.Suppress, (
        example="in_segment('open_complaint')"),
 ))  # fmt: skip
 
+_PROGRAMME = Fields(kinds.Programme, (
+    field("holdout", HOLDOUT, "Its members enter none of the programme's journeys.", required=True,
+       example="{ name: retention_2026, share: 10% }"),
+    field("metric", Text(), "What the programme is measured by.", example="revenue_28d"),
+))  # fmt: skip
+
 POLICY = Kind(
     plural="policy", singular=None, name=NAME_TEXT, folder="policies",
     doc="The contact policy of the project. There is one.",
@@ -103,6 +109,9 @@ POLICY = Kind(
            example="3 days"),
         field("holdout", HOLDOUT, "A global holdout: its members get no marketing from any journey.",
            example="{ name: global_2026, share: 5% }"),
+        field("programmes", Named(_PROGRAMME, NAME_TEXT),
+           "Groups of journeys (those that say `programme`), each with one holdout for all of them.",
+           example="{ retention: { holdout: { name: retention_2026, share: 10% }, metric: revenue_28d } }"),
         field("jurisdiction_trait", Text(), "The trait that says whose rules hold for a person.", example="country"),
         field("jurisdictions", Named(_JURISDICTION, NAME_TEXT),
            "Rules by jurisdiction (values of that trait), besides the policy's own.",

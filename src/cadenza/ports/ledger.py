@@ -11,7 +11,7 @@ import msgspec
 class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A record to append. ``body`` is canonical JSON (see ``runtime/collect.py`` for kind ``call``)."""
 
-    kind: Literal["call", "outcome", "task", "command", "deploy"]
+    kind: Literal["call", "outcome", "task", "person", "command", "deploy"]
     source: str
     message_id: str
     """At most 100 characters; the same id again is a duplicate."""

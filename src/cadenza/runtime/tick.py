@@ -80,6 +80,7 @@ class Ticker:
         self._unfinished = False
         self._outcomes = False
         self._wave: Wave | None = None
+        self._timed = engine.query("SELECT count(*) > 0 FROM suppression WHERE until IS NOT NULL")[0][0]
         self._next_timer: datetime | None = None
         self._timer_known = False
         self._gates = bool(self._controls.kills)
@@ -244,7 +245,7 @@ class Ticker:
             return 0
         fault("tick.before_land")
         engine.load("t_raw", _columns(batch))
-        self._outcomes = self._carried > 0 or any(r.kind in ("outcome", "task") for r in batch)
+        self._outcomes = self._carried > 0 or any(r.kind in ("outcome", "task", "person") for r in batch)
         run(engine, events.queue(program, self._carried > 0))
         run(engine, identity.arrivals(program, self._outcomes, queued > 1, events.path_index(program)))
         if queued > 1:
@@ -269,7 +270,7 @@ class Ticker:
         live = self._live_from < reach
         self._wave = wave = Wave(
             self._engine, self._program, self._controls, live=live, outcomes=queued > 0 and self._outcomes,
-            queued=queued > 0,
+            queued=queued > 0, timed=self._timed,
         )  # fmt: skip
         done = 0
         while done < max_waves:
@@ -284,6 +285,7 @@ class Ticker:
             if progress is not None and done % 8 == 0:
                 progress(Progress(records=self._records + queued - left.items, waves=self._waves + done,
                                   at=at or reach, messages=0, waiting=left.items))  # fmt: skip
+        self._timed = wave.timed
         return done, left
 
     def _finish(self, items: int, passive: int) -> None:

@@ -17,7 +17,7 @@ from cadenza.sql.program import Program
 from cadenza.stages import calls, effects, events, governance, identity, journeys, profiles, segments, tasks
 
 CONSENT_EVENTS = frozenset({"Consent Updated", "Unsubscribed"})
-SUPPRESSION_EVENTS = frozenset({"Email Bounced", "Email Marked as Spam", "Suppressed"})
+SUPPRESSION_EVENTS = frozenset({"Email Bounced", "Email Marked as Spam", "Suppressed", "Unsuppressed"})
 
 
 class _Arrived(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,12 +56,13 @@ class Wave:
     """Runs waves of one tick."""
 
     def __init__(
-        self, engine: Engine, program: Program, controls: journeys.Controls, *, live: bool, outcomes: bool, queued: bool
-    ) -> None:
-        """``live``: messages of now are delivered; ``outcomes``: delivery's reports, or what people said of tasks, are
-        among the records; ``queued``: there are records."""
+        self, engine: Engine, program: Program, controls: journeys.Controls, *, live: bool, outcomes: bool, queued: bool,
+        timed: bool = True,
+    ) -> None:  # fmt: skip
+        """``live``: messages of now are delivered; ``outcomes``: delivery's reports, or what people said of tasks or persons,
+        are among the records; ``queued``: there are records; ``timed``: some suppression ends by itself."""
         self._engine, self._program, self._live, self._outcomes = engine, program, live, outcomes
-        self._controls, self._queued = controls, queued
+        self._controls, self._queued, self.timed = controls, queued, timed
         self._nothing_live = False
         self._windowed = journeys.windowed_journeys(program)
         self.sent = self.cancelled = False
@@ -113,7 +114,10 @@ class Wave:
         run(engine, profiles.take_in(
             program, events.path_index(program), events.typed, traits=arrived.traits and bool(program.schema.from_traits),
             consents=bool(arrived.events & CONSENT_EVENTS), suppressions=bool(arrived.events & SUPPRESSION_EVENTS),
+            lifted="Unsuppressed" in arrived.events,
         ))  # fmt: skip
+        if not self.timed and "Suppressed" in arrived.events:
+            self.timed = engine.query(profiles.timed())[0][0]
         return arrived
 
     def _timers(self) -> bool:
@@ -138,10 +142,10 @@ class Wave:
         changed = changed_segments(engine, program) if shape.segments else frozenset()
         run(engine, segments.memberships(program, changed))
         run(engine, profiles.write_back(program, shape, arrived.fresh, arrived.known or timers, bool(changed)))
-        if self._live and (shape.consents or shape.suppressions) and program.templates:
+        if self._live and (shape.consents or arrived.events & SUPPRESSION_EVENTS) and program.templates:
             run(engine, [effects.cancel_withdrawn(program)])
             self.cancelled = True
-        if self._live and (shape.consents or shape.suppressions) and program.consented_calls:
+        if self._live and (shape.consents or arrived.events & SUPPRESSION_EVENTS) and program.consented_calls:
             run(engine, [calls.cancel_withdrawn(program)])
             self.cancelled = True
         candidates = journeys.triggered(program, arrived.events, changed) | journeys.asked(program, due)
@@ -166,7 +170,7 @@ class Wave:
     def _shape(self, frontier: journeys.Frontier, arrived: _Arrived, records: bool, checks: bool,
                updates: bool) -> profiles.Row:  # fmt: skip
         evaluate = records or checks or updates
-        key = ("wave.shape", frontier, arrived, evaluate, updates)
+        key = ("wave.shape", frontier, arrived, evaluate, updates, self.timed)
         return self._program.cached(key, lambda: self._make_shape(frontier, arrived, evaluate, updates))
 
     def _make_shape(
@@ -211,7 +215,9 @@ class Wave:
             journeys=frozenset(needs.journeys), recompute=recompute, segments=evaluate and bool(program.schema.segments),
             sent=arrived.traits or arrived.merged or updates,
             consents=arrived.merged or bool(arrived.events & CONSENT_EVENTS),
-            suppressions=arrived.merged or bool(arrived.events & SUPPRESSION_EVENTS), events=bool(arrived.events),
+            suppressions=arrived.merged or bool(arrived.events & SUPPRESSION_EVENTS)
+            or (self.timed and bool(sends or program.consented_calls or arrived.events & CONSENT_EVENTS)),
+            events=bool(arrived.events),
         )  # fmt: skip
 
     def _contact_traits(self, sends: effects.Sends) -> set[str]:
@@ -321,10 +327,11 @@ class Wave:
         if not others:
             return frozenset()
         goals = journeys.asks_for_goals(self._program, reach.candidates)
-        run(engine, journeys.judge(self._controls.refusing(self._program, reach.candidates), goals))
+        grouped = journeys.programmes(self._program, reach.candidates)
+        run(engine, journeys.judge(self._controls.refusing(self._program, reach.candidates), goals, grouped))
         rows = engine.query("SELECT DISTINCT verdict, jid FROM w_entry")
         held = any(self._program.versions[jid].journey.holdout for _, jid in rows)
-        run(engine, journeys.record_entries(frozenset(verdict for verdict, _ in rows), held))
+        run(engine, journeys.record_entries(frozenset(verdict for verdict, _ in rows), held, bool(grouped)))
         return frozenset(jid for verdict, jid in rows if verdict == "enter")
 
     # --- governance and effects --------------------------------------------------------------------

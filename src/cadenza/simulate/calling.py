@@ -49,7 +49,10 @@ class Calling(Redeployed):
     def _withdrawn_call(self, person: Person, step: Call, view: View) -> str | None:
         """Why suppression or consent forbid a call with a purpose; None: they do not."""
         channel = self._channel(step)
-        if any(c == channel and reason in verdicts.ALWAYS for c, reason in person.suppressions):
+        if any(
+            s.channel in (channel, "*") and s.reason in verdicts.ALWAYS and (s.until is None or view.now < s.until)
+            for s in person.suppressions
+        ):
             return "suppressed"
         place = verdicts.jurisdiction_of(self.project.policy, view)
         said = any((p, c) == (step.purpose, channel) for p, c, _, _ in person.consents)

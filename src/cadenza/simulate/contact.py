@@ -47,6 +47,7 @@ class Contact(Passages):
                 verdict = verdicts.held(self.project, e, template, bool(holders), now) or verdicts.judge(
                     self.project, person, e, template, view, lambda: self._arm(person, self.project.policy.holdout, now),
                     killed=self._killed(e.journey.name, template.channel),
+                    step_arm=lambda held=step.holdout: self._arm(person, held, now),
                 )  # fmt: skip
                 if verdict is None:
                     worth = verdicts.worth(e, view)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -32,6 +33,7 @@ from cadenza.definitions.expression import (
     Trait,
     walk,
 )  # fmt: skip
+from cadenza.definitions.holdouts import programme_of
 from cadenza.definitions.kinds import TraitDefinition
 from cadenza.definitions.kinds_journey import Journey, Send
 from cadenza.definitions.project import Project
@@ -43,6 +45,9 @@ MOST_RUNS = 300
 """Runs of the model until the search gives up."""
 MOST_FACTS = 4
 """Facts of one set."""
+_LISTS = ("arms", "unknown", "otherwise", "matched", "timeout", "outcomes", "breached", "steps")
+"""Fields of steps and arms that hold steps."""
+_LONG_DAYS = 14
 _FAR = 1 << 40
 """Offsets of records that are made up."""
 
@@ -170,15 +175,27 @@ def _remedies(world: _World, seen: _Seen, target: Target) -> Iterator[_Change]:
         yield from _of_condition(world, journey.entry.when, target)
     elif seen.reason == "suppressed" and journey.entry.unless is not None:
         yield from _of_condition(world, journey.entry.unless, target)
+    elif seen.reason == "paused":
+        of = "stop" if seen.rule == "stop" else "pause"
+        words = f"'{target.journey}' had not been {'stopped' if of == 'stop' else 'paused'}"
+        yield _Change(words, lambda w: _without_commands(w, lambda said: said == (of, target.journey, None)))
     elif seen.reason == "re_entry":
         yield from _of_passages(world, seen, target, [target.journey])
     elif seen.reason == "priority":
         rivals = [j.name for j in world.project.journeys if j.arena == journey.arena and j.name != journey.name]
         yield from _of_passages(world, seen, target, rivals)
-    elif seen.reason == "holdout" and journey.holdout is not None:
-        yield _Change(
-            f"the person was not in the holdout '{journey.holdout.name}'", lambda w: _without_holdout(w, target.journey)
-        )
+    elif seen.reason == "holdout":
+        yield from _of_holdouts(world, journey)
+
+
+def _of_holdouts(world: _World, journey: Journey) -> Iterator[_Change]:
+    programme = programme_of(world.project, journey)
+    if programme is not None:
+        words = f"the person was not in the holdout '{programme.holdout.name}' of the programme '{programme.name}'"
+        yield _Change(words, lambda w: _changed_journey(w, journey.name, lambda j: replace(j, programme=None)))
+    if journey.holdout is not None:
+        words = f"the person was not in the holdout '{journey.holdout.name}'"
+        yield _Change(words, lambda w: _without_holdout(w, journey.name))
 
 
 def _of_message(world: _World, seen: _Seen, target: Target) -> Iterator[_Change]:
@@ -201,9 +218,20 @@ def _of_message(world: _World, seen: _Seen, target: Target) -> Iterator[_Change]
             yield _Change(
                 words, lambda w: _World(replace(w.project, policy=replace(w.project.policy, holdout=None)), w.records)
             )
-        case "no_time_zone" | "deadline" | "quiet_hours":
+        case "step_holdout":
+            yield _Change(
+                f"'{template.name}' was withheld from nobody at this step", lambda w: _without_step_holdouts(w, target)
+            )
+        case "killed":
+            yield from _of_switches(world, target.journey, channel)
+        case "no_jurisdiction" if policy.jurisdiction_trait is not None:
+            for place in policy.jurisdictions:
+                yield from _trait_is(world, policy.jurisdiction_trait, place.name, target)
+        case "no_time_zone" | "deadline" | "quiet_hours" | "send_window":
             for hour in (12, 6, 18):
                 yield from _in_daytime(world, hour, target)
+            if seen.reason == "deadline":
+                yield _Change(f"messages were allowed to wait for {_LONG_DAYS} days", _patient)
         case "cap":
             yield from _fewer_messages(seen, target)
 
@@ -230,13 +258,44 @@ def _consents(purpose: str, channel: str, granted: bool, target: Target) -> _Cha
 def _without_suppressions(seen: _Seen, channel: str) -> Iterator[_Change]:
     """Each reason that suppresses the channel, unsaid."""
     events = {"hard_bounce": "Email Bounced", "complaint": "Email Marked as Spam"}
-    reasons = {r for p in seen.model.persons.values() for c, r in p.suppressions if c == channel}
-    for reason in sorted(reasons):
+    said_of = {
+        (s.reason, s.channel)
+        for p in seen.model.persons.values()
+        for s in p.suppressions
+        if s.channel in (channel, "*")
+    }
+    for reason, on in sorted(said_of):
 
-        def unsaid(w: _World, reason: str = reason) -> _World:
-            return _without_events(w, lambda name, said: name == events.get(reason) or (name == "Suppressed" and (said.get("channel"), said.get("reason")) == (channel, reason)))  # fmt: skip
+        def unsaid(w: _World, reason: str = reason, on: str = on) -> _World:
+            return _without_events(w, lambda name, said: name == events.get(reason) or (name == "Suppressed" and (said.get("channel"), said.get("reason")) == (on, reason)))  # fmt: skip
 
-        yield _Change(f"{channel} was not suppressed for '{reason}'", unsaid)
+        yield _Change(f"{channel if on == channel else 'every channel'} was not suppressed for '{reason}'", unsaid)
+
+
+def _of_switches(world: _World, journey: str, channel: str) -> Iterator[_Change]:
+    """Each kill switch over the message, not closed."""
+    for reach, over in (((journey, None), f"'{journey}'"), ((None, channel), channel), ((None, None), "everything")):
+
+        def open_(w: _World, reach: tuple[str | None, str | None] = reach) -> _World:
+            return _without_commands(w, lambda said: said == ("kill", *reach))
+
+        if open_(world) != world:
+            yield _Change(f"no kill switch was closed over {over}", open_)
+
+
+def _without_commands(world: _World, gone: Callable[[tuple[str | None, ...]], bool]) -> _World:
+    """The world without the commands (command, journey, channel) for which ``gone`` holds."""
+
+    def said(record: Record) -> tuple[str | None, ...]:
+        body = msgspec.json.decode(record.body)
+        return body.get("command"), body.get("journey"), body.get("channel")
+
+    return _World(world.project, tuple(r for r in world.records if r.kind != "command" or not gone(said(r))))
+
+
+def _patient(world: _World) -> _World:
+    policy = replace(world.project.policy, deadline_s=_LONG_DAYS * 86400)
+    return _World(replace(world.project, policy=policy), world.records)
 
 
 def _in_daytime(world: _World, hour: int, target: Target) -> Iterator[_Change]:
@@ -396,6 +455,21 @@ def _with_trait(world: _World, definition: TraitDefinition) -> _World:
 def _without_journey(world: _World, name: str) -> _World:
     """Nobody enters it: conditions may still name it."""
     return _changed_journey(world, name, lambda j: replace(j, entry=replace(j.entry, when=FALSE)))
+
+
+def _without_step_holdouts(world: _World, target: Target) -> _World:
+    return _changed_journey(world, target.journey, lambda j: replace(j, steps=_never_withheld(j.steps)))
+
+
+def _never_withheld(value: Any) -> Any:
+    """Steps, however deep, whose messages are withheld from nobody."""
+    if isinstance(value, tuple):
+        return tuple(_never_withheld(each) for each in value)
+    if isinstance(value, Send):
+        return replace(value, holdout=None)
+    if not isinstance(value, msgspec.Struct):
+        return value
+    return replace(value, **{f: _never_withheld(getattr(value, f)) for f in value.__struct_fields__ if f in _LISTS})
 
 
 def _without_holdout(world: _World, name: str) -> _World:

@@ -34,7 +34,7 @@ from cadenza.simulate.evaluate import (
     text_of,
 )  # fmt: skip
 from cadenza.simulate.passages import inside
-from cadenza.simulate.person import Enrollment, Person, identifiers_of, normal
+from cadenza.simulate.person import Enrollment, Person, Suppression, identifiers_of, normal
 
 ITEMS_AT_ONE_INSTANT = 2_000
 PID_COLUMN = {"memberships": 0, "refusals": 0, "messages": 1, "tasks": 1, "task_changes": 1, "calls": 1, "answers": 1}
@@ -61,7 +61,7 @@ class Model(Contact):
             self._obey(body, now)
         elif record.kind == "deploy":
             self._deploy(msgspec.convert(msgspec.json.decode(record.body)["project"], Project), now)
-        elif record.kind in ("call", "outcome", "task"):
+        elif record.kind in ("call", "outcome", "task", "person"):
             known, before = record.kind != "call", (len(self.owner), self.merges)
             person = self._resolve(int(body["person"])) if known else self._identify(record, body, now)
             if person is not None:
@@ -185,11 +185,16 @@ class Model(Contact):
             for each in [purpose] if purpose else self.purposes:
                 person.consents.append((each, channel or "email", at, False))
         elif name == "Email Bounced" and json_text(properties.get("bounce_type")) == "hard":
-            person.suppressions.append(("email", "hard_bounce"))
+            person.suppressions.append(Suppression("email", "hard_bounce"))
         elif name == "Email Marked as Spam":
-            person.suppressions.append(("email", "complaint"))
+            person.suppressions.append(Suppression("email", "complaint"))
         elif name == "Suppressed" and channel and reason:
-            person.suppressions.append((channel, reason))
+            until = convert(json_text(properties.get("until")), "timestamp")
+            person.suppressions.append(Suppression(channel, reason, until if isinstance(until, datetime) else None))
+        elif name == "Unsuppressed":
+            person.suppressions = [
+                s for s in person.suppressions if channel not in (None, s.channel) or reason not in (None, s.reason)
+            ]
 
     # --- 8 to 12: every item -------------------------------------------------------------------------------
 

@@ -142,6 +142,9 @@ class Passages(Calling):
             return "re_entry", "running"
         if any(_rivals(e, journey) and e.journey.priority >= journey.priority for e in running):
             return "priority", str(journey.arena)
+        programme = next((p for p in self.project.policy.programmes if p.name == journey.programme), None)
+        if programme is not None and self._arm(person, programme.holdout, view.now) == "holdout":
+            return "holdout", programme.holdout.name
         if journey.holdout is not None and self._arm(person, journey.holdout, view.now) == "holdout":
             return "holdout", journey.holdout.name
         return None

@@ -103,6 +103,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     deliverable: bool
 
 
+class Suppression(msgspec.Struct, frozen=True):
+    """A reason not to use a channel (``*``: any), which nobody has ended; it ends at ``until`` by itself."""
+
+    channel: str
+    reason: str
+    until: datetime | None = None
+
+
 class Person(msgspec.Struct, kw_only=True, eq=False):
     """A living person; a merge pours the loser's lists into the survivor's."""
 
@@ -112,8 +120,7 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
     """Trait, occurred_at, order of application, text."""
     consents: list[tuple[str, str, datetime, bool]] = []
     """Purpose, channel, occurred_at, granted."""
-    suppressions: list[tuple[str, str]] = []
-    """Channel, reason."""
+    suppressions: list[Suppression] = []
     messages: list[Message] = []
     enrollments: list[Enrollment] = []
     assignments: list[tuple[str, datetime, int, str]] = []

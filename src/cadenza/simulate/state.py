@@ -148,7 +148,15 @@ class State:
 
 
 STATEMENTS = frozenset(
-    {"Consent Updated", "Unsubscribed", "Email Bounced", "Email Marked as Spam", "Suppressed", "Message Failed"}
+    {
+        "Consent Updated",
+        "Unsubscribed",
+        "Email Bounced",
+        "Email Marked as Spam",
+        "Suppressed",
+        "Unsuppressed",
+        "Message Failed",
+    }
 )
 
 

@@ -41,16 +41,16 @@ def address_of(project: Project, template: Template, view: View) -> str | None:
 
 def judge(
     project: Project, person: Person, enrollment: Enrollment, template: Template, view: View,
-    arm: Callable[[], str | None], killed: bool = False,
+    arm: Callable[[], str | None], killed: bool = False, step_arm: Callable[[], str | None] = lambda: None,
 ) -> Verdict | None:  # fmt: skip
     """The verdict of every rule before the caps; None: only the caps are left. ``arm`` is the person's in the
-    global holdout; ``killed``: a kill switch covers the message."""
+    global holdout; ``killed``: a kill switch covers the message; ``step_arm``: the arm in the step's holdout."""
     policy, marketing = project.policy, template.message_class == "marketing"
     if killed:
         return Verdict("drop", "killed")
     if not address_of(project, template, view):
         return Verdict("drop", "unreachable")
-    if any(c == template.channel and (marketing or r in ALWAYS) for c, r in person.suppressions):
+    if suppressed(person, template, view.now):
         return Verdict("drop", "suppressed")
     if not marketing:
         return SEND
@@ -62,6 +62,8 @@ def judge(
         return Verdict("drop", "no_consent")
     if arm() == "holdout":
         return Verdict("drop", "holdout")
+    if step_arm() == "holdout":
+        return Verdict("drop", "step_holdout")
     return _quiet(project, enrollment, template, view)
 
 
@@ -93,11 +95,21 @@ def _allowed(policy: Policy, person: Person, template: Template, view: View) -> 
 def withdrawn(policy: Policy, person: Person, template: Template, view: View) -> str | None:
     """Why a message that was decided must not be handed over any more; None: it may."""
     marketing = template.message_class == "marketing"
-    if any(c == template.channel and (marketing or r in ALWAYS) for c, r in person.suppressions):
+    if suppressed(person, template, view.now):
         return "suppressed"
     if marketing and not _allowed(policy, person, template, view):
         return "no_consent"
     return None
+
+
+def suppressed(person: Person, template: Template, now: datetime) -> bool:
+    """Whether a reason against the channel is in force: for marketing any, for other messages only some."""
+    return any(
+        s.channel in (template.channel, "*")
+        and (template.message_class == "marketing" or s.reason in ALWAYS)
+        and (s.until is None or now < s.until)
+        for s in person.suppressions
+    )
 
 
 def _not_false(when: Expr, view: View) -> bool:

@@ -56,9 +56,10 @@ class Counterfactuals:
                     f"nothing was refused to {explained.person} in the journey '{journey}'.",
                     remedy="'cadenza explain' shows what happened.",
                 )
-            sql = "SELECT offset_ FROM event WHERE pid = ? AND recorded_at <= ? ORDER BY offset_"
+            # Besides the person's records, what people said to journeys: pauses, stops, kill switches.
+            sql = "SELECT offset_ FROM event WHERE pid = ? AND recorded_at <= ? UNION ALL SELECT offset_ FROM control WHERE ts <= ? ORDER BY 1"
             until = max(target.at, explained.as_of)
-            offsets = [row[0] for row in engine.query(sql, [int(explained.person[2:]), until])]
+            offsets = [row[0] for row in engine.query(sql, [int(explained.person[2:]), until, until])]
         if len(offsets) > MOST_RECORDS:
             raise CadenzaError(
                 f"{explained.person} has more than {MOST_RECORDS:,} records: too many to try on the model."

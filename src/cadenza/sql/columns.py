@@ -123,7 +123,15 @@ def reactive_events(project: Project) -> frozenset[str]:
 
 
 SYSTEM_EVENTS = frozenset(
-    {"Consent Updated", "Unsubscribed", "Email Bounced", "Email Marked as Spam", "Suppressed", "Message Failed"}
+    {
+        "Consent Updated",
+        "Unsubscribed",
+        "Email Bounced",
+        "Email Marked as Spam",
+        "Suppressed",
+        "Unsuppressed",
+        "Message Failed",
+    }
 )
 OUTCOME_EVENTS = frozenset(
     {"Message Sent", "Message Failed", "Message Ambiguous", "Email Delivered", "Email Opened",

@@ -69,8 +69,9 @@ TABLES: tuple[Table, ...] = (
     _table("consent", "profiles", "an explicit statement of consent", "offset_ purpose channel",
            "pid BIGINT, origin_pid BIGINT, purpose VARCHAR, channel VARCHAR, granted BOOLEAN, occurred_at TIMESTAMP, "
            "offset_ BIGINT, source VARCHAR, text_version VARCHAR"),
-    _table("suppression", "profiles", "a reason not to use a channel for a person", "offset_",
-           "pid BIGINT, origin_pid BIGINT, channel VARCHAR, reason VARCHAR, occurred_at TIMESTAMP, offset_ BIGINT"),
+    _table("suppression", "profiles", "a reason not to use a channel for a person, or the end of one", "offset_ lifts",
+           "pid BIGINT, origin_pid BIGINT, channel VARCHAR, reason VARCHAR, occurred_at TIMESTAMP, offset_ BIGINT, "
+           "ts TIMESTAMP, until TIMESTAMP, lifts BIGINT, by_ VARCHAR"),
     _table("membership", "segments", "a person entered or left a segment", "pid segment ts",
            "pid BIGINT, origin_pid BIGINT, segment VARCHAR, ts TIMESTAMP, entered BOOLEAN, cause VARCHAR"),
     _table("journey_version", "journeys", "a deployed version of a journey", "jid",

@@ -37,15 +37,24 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def take_in(
-    program: Program, index_of: dict[str, int], typed, *, traits: bool, consents: bool, suppressions: bool
-) -> list[Step]:
+    program: Program, index_of: dict[str, int], typed, *, traits: bool, consents: bool, suppressions: bool,
+    lifted: bool = False,
+) -> list[Step]:  # fmt: skip
     """Ledgers of what this wave's records say of a person. ``index_of``: path -> position in the queue's extraction
-    lists. ``typed(value, kind)`` converts text."""
+    lists. ``typed(value, kind)`` converts text. ``lifted``: somebody said that suppressions end."""
     steps = [program.cached("profiles.traits", lambda: _trait_values(program, index_of, typed))] if traits else []
     if consents:
         purposes = sorted({p for p, _ in program.schema.consents}) or [""]
         steps.append(_SCRIPT.step("consent", purposes=[exp.Tuple(expressions=[text(p)]) for p in purposes]))
-    return [*steps, _SCRIPT.step("suppression")] if suppressions else steps
+    if suppressions:
+        until = typed(sql("json_extract_string(t.properties, '$.until')"), "timestamp")
+        steps.append(program.cached("profiles.suppression", lambda: _SCRIPT.step("suppression", until=until)))
+    return [*steps, _SCRIPT.step("unsuppression")] if lifted else steps
+
+
+def timed() -> str:
+    """A query: whether some suppression ends by itself."""
+    return _SCRIPT.text("timed")
 
 
 def _trait_values(program: Program, index_of: dict[str, int], typed) -> Step:
@@ -162,7 +171,7 @@ def _suppressions(program, shape, steps, columns, joins) -> None:
     if shape.suppressions:
         strong = ", ".join(f"'{s}'" for s in STRONG)
         reasons = [
-            alias(sql(f"min_by(s.reason, (s.reason NOT IN ({strong}), s.reason)) FILTER (WHERE s.channel = '{_quoted(c)}')"), f"x_{c}")
+            alias(sql(f"min_by(s.reason, (s.reason NOT IN ({strong}), s.reason)) FILTER (WHERE s.channel IN ('{_quoted(c)}', '*'))"), f"x_{c}")
             for c in channels
         ]  # fmt: skip
         steps.append(_SCRIPT.step("w_suppression", columns=reasons))

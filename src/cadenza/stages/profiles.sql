@@ -41,17 +41,32 @@ SELECT k.pid, :columns FROM (
 -- name: suppression
 -- Reasons not to use a channel any more.
 INSERT INTO suppression
-SELECT r.pid, r.pid, k.channel, k.reason, q.occurred_at, q.offset_
+SELECT r.pid, r.pid, k.channel, k.reason, q.occurred_at, q.offset_, r.now, k.until, NULL, k.by_
 FROM (
-  SELECT offset_, 'email' AS channel, 'hard_bounce' AS reason FROM w_rec WHERE name = 'Email Bounced' AND p_bounce_type = 'hard'
-  UNION ALL SELECT offset_, 'email', 'complaint' FROM w_rec WHERE name = 'Email Marked as Spam'
-  UNION ALL SELECT offset_, p_channel, p_reason FROM w_rec WHERE name = 'Suppressed' AND p_channel IS NOT NULL AND p_reason IS NOT NULL
+  SELECT offset_, 'email' AS channel, 'hard_bounce' AS reason, CAST(NULL AS TIMESTAMP) AS until, CAST(NULL AS VARCHAR) AS by_ FROM w_rec WHERE name = 'Email Bounced' AND p_bounce_type = 'hard'
+  UNION ALL SELECT offset_, 'email', 'complaint', NULL, NULL FROM w_rec WHERE name = 'Email Marked as Spam'
+  UNION ALL SELECT w.offset_, w.p_channel, w.p_reason, :until, json_extract_string(t.properties, '$.by') FROM w_rec AS w JOIN t_queue AS t ON t.offset_ = w.offset_
+  WHERE w.name = 'Suppressed' AND w.p_channel IS NOT NULL AND w.p_reason IS NOT NULL
 ) AS k JOIN w_rec AS q ON q.offset_ = k.offset_ JOIN w_res AS r ON r.offset_ = k.offset_;
+
+-- name: unsuppression
+-- What ends reasons said so far: a row for each that it ends.
+INSERT INTO suppression
+SELECT s.pid, s.origin_pid, s.channel, s.reason, q.occurred_at, q.offset_, r.now, NULL, s.offset_, json_extract_string(t.properties, '$.by')
+FROM w_rec AS q JOIN w_res AS r ON r.offset_ = q.offset_ JOIN t_queue AS t ON t.offset_ = q.offset_ JOIN suppression AS s ON s.pid = r.pid
+ANTI JOIN (SELECT lifts FROM suppression WHERE lifts IS NOT NULL) AS l ON l.lifts = s.offset_
+WHERE q.name = 'Unsuppressed' AND s.lifts IS NULL AND coalesce(q.p_channel, s.channel) = s.channel AND coalesce(q.p_reason, s.reason) = s.reason;
+
+-- name: timed
+-- Whether some reason ends by itself.
+SELECT count(*) > 0 FROM suppression WHERE until IS NOT NULL;
 
 -- name: w_suppression
 -- The strongest reason in force per channel: those that hold for every class first.
 CREATE OR REPLACE TEMP TABLE w_suppression AS
-SELECT s.pid, :columns FROM suppression AS s SEMI JOIN w_p AS w ON w.pid = s.pid GROUP BY s.pid;
+SELECT s.pid, :columns FROM suppression AS s JOIN w_p AS w ON w.pid = s.pid
+ANTI JOIN (SELECT lifts FROM suppression WHERE lifts IS NOT NULL) AS l ON l.lifts = s.offset_
+WHERE s.lifts IS NULL AND coalesce(s.until > w.now, TRUE) GROUP BY s.pid;
 
 -- name: w_terms
 -- Aggregates over the events of the wave's persons, as of each person's instant.

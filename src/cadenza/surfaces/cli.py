@@ -30,6 +30,7 @@ from cadenza.surfaces import (
     cli_journeys,
     cli_lint,
     cli_operate,
+    cli_suppress,
     cli_tasks,
     cli_testing,
     cli_trials,
@@ -553,6 +554,7 @@ cli_enter.add_to(app)
 cli_journeys.add_to(app)
 cli_lint.add_to(app)
 cli_operate.add_to(app)
+cli_suppress.add_to(app)
 cli_trials.add_to(app)
 cli_tasks.add_to(app)
 cli_webhooks.add_to(app)

@@ -19,6 +19,7 @@ from cadenza.runtime.explain.views import (
     NotQualifiedView,
     PassageView,
     SourceView,
+    SuppressionView,
     TaskView,
     TraitView,
 )
@@ -112,15 +113,23 @@ def _profile(x: Explanation) -> Iterator[RenderableType]:
     else:
         yield Group(Text("Consent", style="bold"), _line("No statement: every purpose and channel is denied.\n"))
     if x.suppressions:
-        table = _table("channel", "reason", "proof", "at")
+        table = _table("channel", "reason", "in force", "proof", "at", "until")
         for s in x.suppressions:
-            table.add_row(s.channel, s.reason, _record(s.offset), _at(s.at))
+            channel = "every channel" if s.channel == "*" else s.channel
+            proof = ", ".join(part for part in (_record(s.offset), s.said_by) if part)
+            table.add_row(channel, s.reason, "yes" if s.in_force else "-", proof, _at(s.at), _ended(s))
         yield _titled("Suppressed", table)
     if x.memberships:
         table = _table("segment", "since", "because of", "until", "because of")
         for m in x.memberships:
             table.add_row(m.segment, _at(m.since), m.cause, _at(m.until) if m.until else "still in", m.left_by or "")
         yield _titled("Segments", table)
+
+
+def _ended(s: SuppressionView) -> str:
+    if s.ended_at is not None and (s.until is None or s.ended_at < s.until):
+        return f"{_at(s.ended_at)}, ended" + (f" by {s.ended_by}" if s.ended_by else "")
+    return _at(s.until) if s.until is not None else "for good"
 
 
 def _origin(trait: TraitView) -> Iterator[str]:

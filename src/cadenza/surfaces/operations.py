@@ -15,6 +15,7 @@ from cadenza.surfaces.encoding import plain
 from cadenza.surfaces.entry_operations import ENTRY_OPERATIONS
 from cadenza.surfaces.operation import Operation, Parameter, limit_of
 from cadenza.surfaces.quarantine_operations import QUARANTINE_OPERATIONS
+from cadenza.surfaces.suppression_operations import SUPPRESSION_OPERATIONS
 from cadenza.surfaces.task_operations import TASK_OPERATIONS
 from cadenza.workspace import (
     Alert,
@@ -178,6 +179,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *TASK_OPERATIONS,
     *QUARANTINE_OPERATIONS,
     *ENTRY_OPERATIONS,
+    *SUPPRESSION_OPERATIONS,
     *CONTRACT_OPERATIONS,
     Operation(
         path="/api/query", name="query", answer=Answer, run=_query,

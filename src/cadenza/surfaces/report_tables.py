@@ -90,7 +90,10 @@ def render_report(report: Report) -> list[RenderableType]:
     if report.journeys:
         parts += [_journeys(report.journeys), *_reasons(report.journeys)]
     for journey in report.journeys:
-        parts += [*_versions(journey), *_comparisons(journey)]
+        parts += [*_versions(journey), *_comparisons(journey.name, journey.comparisons)]
+    parts += [
+        part for found in report.programmes for part in _comparisons(f"Programme, holdout {found.holdout}", [found])
+    ]
     return [*parts, *_checks(report), *_hints(report)]
 
 
@@ -201,9 +204,10 @@ def _versions(journey: JourneyFigures) -> Iterator[RenderableType]:
     )
 
 
-def _comparisons(journey: JourneyFigures) -> Iterator[RenderableType]:
-    for comparison in journey.comparisons:
-        yield _arms(journey.name, comparison)
+def _comparisons(name: str, found: Iterable[Comparison]) -> Iterator[RenderableType]:
+    """What was withheld against what was not, for each holdout."""
+    for comparison in found:
+        yield _arms(f"{name}, step holdout {comparison.holdout}" if comparison.level == "step" else name, comparison)
         for line in _verdict(comparison):
             yield Padding(Text(line), (0, 0, 0, 2))
         yield Text()

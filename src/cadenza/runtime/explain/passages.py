@@ -30,6 +30,8 @@ from cadenza.sql.step import number
 
 _SCRIPT = step.Script.beside(__file__, "explain")
 Rows = list[tuple[Any, ...]]
+FOR_GOOD = 9999
+"""The year of no end."""
 
 
 def passages(engine: Engine, pid: int, chosen: exp.Expr) -> tuple[PassageView, ...]:
@@ -154,8 +156,10 @@ def _entry(journey: Journey | None, offset: int | None, record: str | None) -> s
 
 
 def _verdict(row: tuple[Any, ...]) -> VerdictView:
-    _, _, at, verdict, reason, rule, until, evidence = row
+    _, _, at, verdict, reason, rule, until, evidence, ends = row
     known = msgspec.json.decode(evidence) if evidence else {}
+    if ends is not None and ends.year < FOR_GOOD:
+        rule = f"{rule} until {ends:%Y-%m-%d %H:%M:%S}"
     return VerdictView(
         at=at, verdict=verdict, words=judged(verdict, reason, rule, until), reason=reason, rule=rule, until=until,
         evidence={name: str(value) for name, value in known.items() if value is not None},

@@ -39,7 +39,10 @@ WHERE e.pid = :pid ORDER BY a.eid, a.ts, a.to_step;
 
 -- name: verdicts
 -- Every verdict on them.
-SELECT d.eid, d.step, d.ts, d.verdict, d.reason, d.rule, d.until, d.evidence
+SELECT d.eid, d.step, d.ts, d.verdict, d.reason, d.rule, d.until, d.evidence, CASE WHEN d.reason = 'suppressed' THEN (
+    SELECT max(coalesce(s.until, TIMESTAMP '9999-01-01')) FROM suppression AS s LEFT JOIN suppression AS l ON l.lifts = s.offset_
+    WHERE s.pid = e.pid AND s.lifts IS NULL AND s.reason = d.rule AND s.channel IN (json_extract_string(d.evidence, '$.channel'), '*')
+      AND s.ts <= d.ts AND coalesce(s.until > d.ts, TRUE) AND coalesce(l.ts > d.ts, TRUE)) END AS ends
 FROM decision d JOIN enrollment e ON e.eid = d.eid
 WHERE e.pid = :pid ORDER BY d.eid, d.step, d.ts, CASE d.verdict WHEN 'defer' THEN 0 ELSE 1 END;
 

@@ -11,6 +11,7 @@ from cadenza.clock import EPOCH
 from cadenza.definitions.check import property_types
 from cadenza.definitions.expression import Agg, Trait, walk
 from cadenza.definitions.expression_text import write
+from cadenza.definitions.holdouts import holdouts_of
 from cadenza.definitions.implied import is_implied
 from cadenza.definitions.kinds import TraitDefinition
 from cadenza.definitions.project import Project
@@ -54,6 +55,20 @@ def explain(engine: Engine, project: Project, person: str, journey: str | None =
 
 def resolve(engine: Engine, asked: str) -> int:
     """The number of the living person that an id or an identifier's value names. Raises CadenzaError."""
+    found = find(engine, asked)
+    if found is not None:
+        return found
+    near = [f"'{value}'" for value, _ in engine.query(_SCRIPT.step("near", value=text(asked.strip())).sql)]
+    remedy = (
+        f"Did you mean {' or '.join(near)}?"
+        if near
+        else "Give p_<number>, a user id, an e-mail address or an anonymous id."
+    )
+    raise CadenzaError(f"there is no person '{asked}'.", remedy=remedy)
+
+
+def find(engine: Engine, asked: str) -> int | None:
+    """The same, and None where nobody is so named. Raises CadenzaError where several are."""
     wanted = asked.strip()
     if wanted.startswith("p_") and wanted[2:].isdigit() and int(wanted[2:]) < 2**63:
         rows = engine.query(_SCRIPT.step("person", pid=number(int(wanted[2:]))).sql)
@@ -70,13 +85,7 @@ def resolve(engine: Engine, asked: str) -> int:
     if holders:
         forms = ", ".join(f"{found}:{value} (p_{pid})" for found, value, pid in exact)
         raise CadenzaError(f"'{asked}' names {len(holders)} persons.", remedy=f"Say which: {forms}.")
-    near = [f"'{value}'" for value, _ in engine.query(_SCRIPT.step("near", value=text(wanted)).sql)]
-    remedy = (
-        f"Did you mean {' or '.join(near)}?"
-        if near
-        else "Give p_<number>, a user id, an e-mail address or an anonymous id."
-    )
-    raise CadenzaError(f"there is no person '{asked}'.", remedy=remedy)
+    return None
 
 
 class _Person:
@@ -137,9 +146,12 @@ class _Person:
 
     def _suppressions(self) -> tuple[SuppressionView, ...]:
         return tuple(
-            SuppressionView(channel=channel, reason=reason, at=at, offset=offset)
-            for channel, reason, at, offset in self._mine("suppressions")
-        )
+            SuppressionView(
+                channel=channel, reason=reason, at=at, offset=offset, until=until, ended_at=ended, said_by=by, ended_by=ended_by,
+                in_force=ended is None and (until is None or until > self._now),
+            )
+            for channel, reason, at, offset, until, ended, by, ended_by in self._mine("suppressions")
+        )  # fmt: skip
 
     def _memberships(self) -> tuple[MembershipView, ...]:
         return tuple(
@@ -150,10 +162,13 @@ class _Person:
 
     def _assignments(self, versions: tuple[Deployed, ...], journey: str | None) -> tuple[AssignmentView, ...]:
         every = [*versions, Deployed(project=self._project, first=0, next_first=None, since=EPOCH, until=None)]
-        holdouts = {j.holdout.name: j.holdout for d in every for j in d.project.journeys if j.holdout is not None}
-        holdouts |= {h.name: h for d in every if (h := d.project.policy.holdout) is not None}
-        wanted = {j.holdout.name for j in self._project.journeys if j.name == journey and j.holdout}
-        wanted |= {self._project.policy.holdout.name} if self._project.policy.holdout else set()
+        holdouts = {held.holdout.name: held.holdout for d in every for held in holdouts_of(d.project)}
+        programmes = {j.programme for j in self._project.journeys if j.name == journey}
+        wanted = {
+            held.holdout.name
+            for held in holdouts_of(self._project)
+            if held.level == "global" or held.name in (programmes if held.level == "programme" else {journey})
+        }
         return tuple(
             AssignmentView(holdout=name, arm=arm, bucket=bucket, at=at, journey=by, in_force=in_force,
                            share_bp=holdouts[name].share_bp if name in holdouts else None)

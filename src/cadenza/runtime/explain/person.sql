@@ -68,8 +68,9 @@ SELECT c.purpose, c.channel, c.granted,
 FROM consent c WHERE c.pid = :pid ORDER BY c.purpose, c.channel, c.occurred_at, c.offset_;
 
 -- name: suppressions
--- Reasons not to use a channel.
-SELECT channel, reason, occurred_at, offset_ FROM suppression WHERE pid = :pid ORDER BY occurred_at, offset_, channel;
+-- Reasons not to use a channel, and what ended them.
+SELECT s.channel, s.reason, s.occurred_at, s.offset_, s.until, l.ts, s.by_, l.by_ FROM suppression AS s
+LEFT JOIN suppression AS l ON l.lifts = s.offset_ WHERE s.pid = :pid AND s.lifts IS NULL ORDER BY s.occurred_at, s.offset_, s.channel;
 
 -- name: memberships
 -- Stays in segments. Rows of the whole family balance: a merge ends the memberships of the merged.

@@ -74,12 +74,18 @@ class ConsentView(_View, frozen=True, kw_only=True):
 
 
 class SuppressionView(_View, frozen=True, kw_only=True):
-    """A reason not to use a channel, and the record that gave it."""
+    """A reason not to use a channel (``*``: every one), and the record that gave it. ``until``: when it ends by itself;
+    ``ended_at``: when somebody ended it; ``in_force``: now."""
 
     channel: str
     reason: str
     at: datetime
     offset: int | None
+    until: datetime | None = None
+    ended_at: datetime | None = None
+    said_by: str | None = None
+    ended_by: str | None = None
+    in_force: bool = True
 
 
 class MembershipView(_View, frozen=True, kw_only=True):

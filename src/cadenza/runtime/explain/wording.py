@@ -31,6 +31,7 @@ DROPPED = {
     "no_jurisdiction": "the person's jurisdiction is not known",
     "no_consent": "there is no consent in force for {rule}",
     "holdout": "the person is in the global holdout '{rule}'",
+    "step_holdout": "it is withheld from the person for measurement (holdout '{rule}')",
     "no_time_zone": "the person's time zone is not known",
     "deadline": "quiet hours would push it past the deadline",
     "cap": "the contact limit '{rule}' is reached",

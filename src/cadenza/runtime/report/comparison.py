@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Literal
 
 from cadenza.clock import EPOCH
+from cadenza.definitions.holdouts import Level, holdouts_of, step_holdouts
 from cadenza.definitions.kinds import Holdout, Journey, Metric
 from cadenza.definitions.project import Project
 from cadenza.ports.engine import Engine
@@ -45,11 +46,20 @@ class Comparisons:
         ]
 
     def of(self, journey: Journey) -> tuple[Comparison, ...]:
-        """Replayed units first, then live ones; spans without any unit are left out. Empty without a holdout."""
-        if journey.holdout is None:
-            return ()
+        """Of its holdout, then of those of its steps; of each replayed units first, then live ones. Spans without any unit are
+        left out."""
         metric = self._project.metric(journey.outcome.metric)
-        found = (self._compare(journey.holdout, metric, span) for span in self._spans)
+        own = self._each(journey.holdout, metric, "journey") if journey.holdout is not None else ()
+        steps = {held.holdout.name: held.holdout for held in step_holdouts(journey)}
+        return (*own, *(c for held in steps.values() for c in self._each(held, metric, "step")))
+
+    def programmes(self) -> tuple[Comparison, ...]:
+        """Of every programme that says by what it is measured."""
+        named = [(p.holdout, p.metric) for p in self._project.policy.programmes if p.metric is not None]
+        return tuple(c for held, metric in named for c in self._each(held, self._project.metric(metric), "programme"))
+
+    def _each(self, holdout: Holdout, metric: Metric, level: Level) -> tuple[Comparison, ...]:
+        found = (self._compare(holdout, metric, span, level) for span in self._spans)
         return tuple(comparison for comparison in found if comparison is not None)
 
     def since(self, journey: Journey, at: datetime) -> Comparison | None:
@@ -59,7 +69,9 @@ class Comparisons:
         span = measure.Span(since=at, until=FOREVER, before=self._before)
         return self._compare(journey.holdout, self._project.metric(journey.outcome.metric), span)
 
-    def _compare(self, holdout: Holdout, metric: Metric, span: measure.Span) -> Comparison | None:
+    def _compare(
+        self, holdout: Holdout, metric: Metric, span: measure.Span, level: Level = "journey"
+    ) -> Comparison | None:
         rows = self._engine.query(measure.sums_per_arm(self._project, metric, holdout.name, span))
         if not rows:
             return None
@@ -67,7 +79,7 @@ class Comparisons:
         treated, held = sums.get("treated", _NOTHING), sums.get("holdout", _NOTHING)
         steady = self._shares(holdout) == {holdout.share_bp}
         return Comparison(
-            kind=self._kind(holdout, span), holdout=holdout.name, share_bp=holdout.share_bp, metric=metric.name,
+            level=level, kind=self._kind(holdout, span), holdout=holdout.name, share_bp=holdout.share_bp, metric=metric.name,
             unit_label=metric.unit_label, within_s=metric.within_s,
             treated=_arm("treated", treated), held_out=_arm("holdout", held),
             crossed=treated[2] + held[2],
@@ -77,11 +89,12 @@ class Comparisons:
 
     def _shares(self, holdout: Holdout) -> set[int]:
         """Every share the holdout was ever deployed with."""
-        held = (j.holdout for version in self._versions for j in version.project.journeys)
-        return {h.share_bp for h in held if h is not None and h.name == holdout.name} | {holdout.share_bp}
+        held = (h.holdout for version in self._versions for h in holdouts_of(version.project))
+        return {h.share_bp for h in held if h.name == holdout.name} | {holdout.share_bp}
 
     def _kind(self, holdout: Holdout, span: measure.Span) -> Literal["placebo", "measured", "mixed"]:
-        journeys = [j.name for j in self._project.journeys if j.holdout and j.holdout.name == holdout.name]
+        names = {h.name for h in holdouts_of(self._project) if h.holdout.name == holdout.name}
+        journeys = [j.name for j in self._project.journeys if j.name in names or j.programme in names]
         deliverable, replayed = self._engine.query(
             _SCRIPT.step(
                 "delivered", journeys=[step.text(name) for name in journeys],

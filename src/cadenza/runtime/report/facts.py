@@ -89,13 +89,15 @@ def report(
         versions = deployed(engine, project, cut.before)
         people, people_check = _people(facts, project)
         segments = _segments(facts, project)
-        journeys, journey_checks = _journeys(engine, project, facts, cut, versions)
+        comparisons = Comparisons(engine, project, versions, cut.before, cut.live_from)
+        journeys, journey_checks = _journeys(engine, project, facts, cut, versions, comparisons)
+        programmes = comparisons.programmes()
         checks = (people_check, *(_profile_checks(facts, project, people, segments) if cut.present else ()))
         events, unidentified = facts.counts("events"), facts.counts("unidentified")
     every = (*checks, *journey_checks)
     bare = Report(
         project=project.name, as_of=cut.as_of, people=people, events=events, unidentified=unidentified,
-        log=log_counts or LogCounts(), segments=segments, journeys=journeys,
+        log=log_counts or LogCounts(), segments=segments, journeys=journeys, programmes=programmes,
         checks=every, adds_up=all(c.holds for c in every),
     )  # fmt: skip
     return msgspec.structs.replace(bare, hints=hints(bare, project))
@@ -165,7 +167,12 @@ def _profile_checks(
 
 
 def _journeys(
-    engine: Engine, project: Project, facts: _Facts, cut: _Cut, versions: tuple[Deployed, ...]
+    engine: Engine,
+    project: Project,
+    facts: _Facts,
+    cut: _Cut,
+    versions: tuple[Deployed, ...],
+    comparisons: Comparisons,
 ) -> tuple[tuple[JourneyFigures, ...], tuple[Check, ...]]:
     entered = facts.per_journey("entered")
     refused, unqualified = facts.counts_per_journey("refused"), facts.counts_per_journey("not_qualified")
@@ -174,7 +181,6 @@ def _journeys(
     candidates = triggered(engine, versions, cut.before)
     candidates.update(asked(engine, versions, cut.before))
     several = by_version(engine, project, cut.before)
-    comparisons = Comparisons(engine, project, versions, cut.before, cut.live_from)
     current = {j.name: j for j in project.journeys}
     figures, checks = [], []
     for name in dict.fromkeys([*current, *sorted({*candidates, *entered, *refused, *unqualified})]):

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from cadenza.definitions.holdouts import Level
 from cadenza.statistics.lift import Lift
 from cadenza.statistics.ratio import RatioCheck
 
@@ -97,6 +98,8 @@ class Comparison(_Figures, frozen=True, kw_only=True):
     crossed: int
     lift: Lift
     sample_ratio: RatioCheck | None
+    level: Level = "journey"
+    """What is withheld: a journey, the journeys of a programme, or one step's message."""
 
 
 class VersionFigures(_Figures, frozen=True, kw_only=True):
@@ -171,6 +174,7 @@ class Report(_Figures, frozen=True, kw_only=True):
     log: LogCounts
     segments: tuple[SegmentFigures, ...]
     journeys: tuple[JourneyFigures, ...]
+    programmes: tuple[Comparison, ...]
     checks: tuple[Check, ...]
     adds_up: bool
     hints: tuple[Hint, ...] = ()

@@ -16,6 +16,7 @@ _NOTABLE = 0.2
 
 _DROPPED = {
     "unreachable": "Collect the address (identify with it), or add a step on another channel.",
+    "step_holdout": "That is its share of the step's holdout.",
     "suppressed": "Addresses bounce or complain: check how they were collected.",
     "policy": "A suppress rule of the policy holds these back. See policies/ if that is too wide.",
     "no_consent": "Ask for consent where people sign up, and check that the source sends 'Consent Updated'.",
@@ -67,13 +68,13 @@ def _quarantine(report: Report) -> Iterator[Hint]:
 
 
 def _ratios(report: Report) -> Iterator[Hint]:
-    for figures in report.journeys:
-        for comparison in figures.comparisons:
-            if comparison.sample_ratio is not None and not comparison.sample_ratio.ok:
-                yield Hint(
-                    fact=f"{figures.name}: the arms are not in the declared ratio ({comparison.holdout}).",
-                    todo="Something decides after assignment. Do not read the difference before it is found.",
-                )
+    every = [(f.name, c) for f in report.journeys for c in f.comparisons]
+    for name, comparison in [*every, *(("programme", c) for c in report.programmes)]:
+        if comparison.sample_ratio is not None and not comparison.sample_ratio.ok:
+            yield Hint(
+                fact=f"{name}: the arms are not in the declared ratio ({comparison.holdout}).",
+                todo="Something decides after assignment. Do not read the difference before it is found.",
+            )
 
 
 def _entries(figures: JourneyFigures, report: Report, project: Project) -> Iterator[Hint]:
@@ -156,7 +157,8 @@ def _comparisons(report: Report, project: Project) -> Iterator[Hint]:
     for name, comparison in every:
         if comparison.kind == "measured":
             yield from _unfinished(name, comparison)
-    without = [j.name for j in project.journeys if j.holdout is None]
+    measured = {p.name for p in project.policy.programmes if p.metric is not None}
+    without = [j.name for j in project.journeys if j.holdout is None and j.programme not in measured]
     if without:
         yield Hint(
             fact=f"Without a holdout nobody can say what these are worth: {', '.join(without)}.",

@@ -15,6 +15,7 @@ import msgspec
 
 from cadenza.clock import from_micros, to_micros
 from cadenza.definitions.check_testing import splits_of
+from cadenza.definitions.holdouts import holdouts_of
 from cadenza.definitions.kinds_testing import Actor, Happening, JourneyTest, person_of
 from cadenza.definitions.moments import instant_of, parse_moment
 from cadenza.definitions.project import Project
@@ -218,9 +219,7 @@ def _consents(said: Sequence[str], granted: bool) -> Iterator[Call]:
 
 def bands_of(actor: Actor, test: JourneyTest, project: Project) -> list[Band]:
     """Where the id of a person must fall: the arms and holdouts that the test says, else first arms and no holdout."""
-    shares = {j.holdout.name: j.holdout.share_bp for j in project.journeys if j.holdout}
-    if project.policy.holdout:
-        shares[project.policy.holdout.name] = project.policy.holdout.share_bp
+    shares = {held.holdout.name: held.holdout.share_bp for held in holdouts_of(project)}
     bands = [
         (name, 0, share) if name in actor.held_out else (name, share, BUCKETS) for name, share in sorted(shares.items())
     ]

@@ -48,15 +48,32 @@ def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: l
     steps.append(program.cached(key, lambda: _gate(program, templates, events, after, valued)))
     if kills:
         steps.append(_killed(kills))
+    steps += program.cached(("governance.holdouts", sends), lambda: _holdouts(program, sends))
     return [*steps, *program.cached("governance.counted", lambda: _counted(program))]
 
 
-def _counted(program: Program) -> list[Step]:
-    """Holdout, quiet hours, caps and the verdict: the same for every wave."""
+def _holdouts(program: Program, sends: Sends) -> list[Step]:
+    """The global holdout, and those of the steps that are there."""
     policy, steps = program.project.policy, []
     if policy.holdout:
         steps.append(_SCRIPT.step("holdout_assignment", holdout=text(policy.holdout.name),
                                   bucket=bucket(text(policy.holdout.name), column("pid", "g"))))  # fmt: skip
+    stops = [(jid, step, program.versions[jid].graph.stops[step].holdout) for jid, step in sorted(sends)]
+    rows = [
+        exp.Tuple(expressions=[number(jid), number(step), text(held.name), number(held.share_bp)])
+        for jid, step, held in stops
+        if held is not None
+    ]
+    if rows:
+        of = {row: bucket(column("holdout", row), column("pid", unit)) for row, unit in (("p", "g"), ("s", "s"))}
+        steps += [_SCRIPT.step("w_step_holdout", steps=rows, bucket=of["p"]), _SCRIPT.step("step_holdout"),
+                  _SCRIPT.step("step_assignment", bucket=of["s"])]  # fmt: skip
+    return steps
+
+
+def _counted(program: Program) -> list[Step]:
+    """Quiet hours, caps and the verdict: the same for every wave."""
+    policy, steps = program.project.policy, []
     deadline = number(policy.deadline_s)
     full = caps.full(program)
     steps += [hours.quiet(program), *caps.contact(program), _SCRIPT.step(

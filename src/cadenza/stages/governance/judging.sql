@@ -54,6 +54,25 @@ INSERT INTO assignment
 SELECT :holdout, g.pid, g.pid, g.arm, :bucket, g.now, min(g.jid) FROM w_gate AS g
 WHERE (g.reason IS NULL OR g.reason = 'holdout') AND g.assigned IS NULL GROUP BY g.pid, g.arm, g.now;
 
+-- name: w_step_holdout
+-- The arms of the candidates at steps that hold out, where nothing else keeps the message back for good.
+CREATE OR REPLACE TEMP TABLE w_step_holdout AS
+SELECT g.eid, g.pid, g.jid, g.now, g.priority, p.holdout, h.arm AS assigned, coalesce(h.arm, CASE WHEN :bucket < p.share_bp THEN 'holdout' ELSE 'treated' END) AS arm
+FROM w_gate AS g JOIN (VALUES :steps) AS p(jid, step, holdout, share_bp) ON p.jid = g.jid AND p.step = g.step
+LEFT JOIN (
+  SELECT a.holdout, a.pid, min_by(a.arm, (a.ts, a.origin_pid)) AS arm FROM assignment AS a SEMI JOIN w_gate AS d ON d.pid = a.pid GROUP BY a.holdout, a.pid
+) AS h ON h.pid = g.pid AND h.holdout = p.holdout WHERE g.reason IS NULL;
+
+-- name: step_holdout
+-- The message is withheld from those who are held out.
+UPDATE w_gate SET reason = 'step_holdout', policy = h.holdout FROM w_step_holdout AS h WHERE h.eid = w_gate.eid AND h.arm = 'holdout';
+
+-- name: step_assignment
+-- The first assignment of a unit under a step's holdout.
+INSERT INTO assignment
+SELECT s.holdout, s.pid, s.pid, s.arm, :bucket, s.now, s.jid FROM w_step_holdout AS s WHERE s.assigned IS NULL
+QUALIFY row_number() OVER (PARTITION BY s.holdout, s.pid ORDER BY s.priority DESC, s.eid) = 1;
+
 -- name: w_verdict
 -- The verdicts: one total order per person; only the first of several capped candidates is decided in this item.
 CREATE OR REPLACE TEMP TABLE w_verdict AS
@@ -77,7 +96,7 @@ FROM (
 INSERT INTO decision
 SELECT d.eid, d.pid, d.jid, d.step, d.now, d.verdict,
   CASE d.verdict WHEN 'drop' THEN d.blocked WHEN 'defer' THEN CASE WHEN d.quiet_until IS NOT NULL THEN d.closed ELSE 'cap' END END,
-  CASE WHEN d.verdict = 'send' THEN NULL WHEN d.blocked = 'policy' OR d.blocked = 'killed' THEN d.policy WHEN d.blocked = 'suppressed' THEN d.suppressed
+  CASE WHEN d.verdict = 'send' THEN NULL WHEN d.blocked IN ('policy', 'killed', 'step_holdout') THEN d.policy WHEN d.blocked = 'suppressed' THEN d.suppressed
     WHEN d.blocked = 'no_consent' THEN d.purpose || '/' || d.channel WHEN d.blocked = 'cap' OR (d.verdict = 'defer' AND d.quiet_until IS NULL) THEN d.cap_rule
     WHEN d.blocked = 'holdout' THEN :holdout WHEN d.blocked = 'no_time_zone' OR d.quiet_until IS NOT NULL THEN d.zone END,
   CASE WHEN d.verdict = 'defer' THEN d.until END,

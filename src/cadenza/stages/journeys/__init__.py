@@ -14,6 +14,7 @@ from cadenza.stages.journeys.entering import (
     candidates as candidates,
     count_unqualified as count_unqualified,
     judge as judge,
+    programmes as programmes,
     record_entries as record_entries,
 )
 from cadenza.stages.journeys.keeping import (

@@ -7,10 +7,11 @@ from functools import lru_cache
 from sqlglot import exp
 
 from cadenza.definitions.expression import Expr
+from cadenza.definitions.holdouts import programme_of
 from cadenza.definitions.implied import former_of
 from cadenza.sql.expression import Compiler, bucket, shifted
 from cadenza.sql.program import Program, Version
-from cadenza.sql.step import Script, Step, any_of, column, query, sql, text
+from cadenza.sql.step import Script, Step, any_of, column, number, query, sql, text
 from cadenza.stages.journeys import control
 from cadenza.stages.journeys.compiling import compiler_of, per_journey
 
@@ -115,13 +116,27 @@ def _triggers(program: Program, segment: str, entered: bool) -> bool:
 
 
 @lru_cache(maxsize=16)
-def judge(paused: tuple[tuple[str, str], ...] = (), goals: bool = False) -> list[Step]:
+def judge(
+    paused: tuple[tuple[str, str], ...] = (), goals: bool = False, grouped: tuple[tuple[str, str, int], ...] = ()
+) -> list[Step]:
     """Judge the candidates in their total order. ``paused``: (journey, mode) of those that take nobody; ``goals``: for some,
-    re-entry asks whether the goal was reached."""
+    re-entry asks whether the goal was reached; ``grouped``: those of a programme (see ``programmes``)."""
     refused = [control.refuse(paused)] if paused else []
     ended = "EXISTS (SELECT 1 FROM enrollment_end AS z WHERE z.eid = e.eid AND z.reason = 'goal')"
     reached = sql(ended) if goals else exp.false()
-    return [_SCRIPT.step("w_judged", bucket=_share(), reached=reached), *refused, _SCRIPT.step("w_entry")]
+    held = []
+    if grouped:
+        rows = [exp.Tuple(expressions=[text(j), text(name), number(share)]) for j, name, share in grouped]
+        share = bucket(column("holdout", "p"), column("pid", "k"))
+        held = [_SCRIPT.step("w_programme", programmes=rows, bucket=share), _SCRIPT.step("programme_held")]
+    return [_SCRIPT.step("w_judged", bucket=_share(), reached=reached), *refused, *held, _SCRIPT.step("w_entry")]
+
+
+def programmes(program: Program, jids: frozenset[int]) -> tuple[tuple[str, str, int], ...]:
+    """(journey, holdout of its programme, share in basis points) of the journeys that belong to one."""
+    found = [(version.journey.name, of) for jid in sorted(jids)
+             if (version := program.versions[jid]) and (of := programme_of(program.project, version.journey))]  # fmt: skip
+    return tuple((journey, of.holdout.name, of.holdout.share_bp) for journey, of in found)
 
 
 def asks_for_goals(program: Program, jids: frozenset[int]) -> bool:
@@ -135,13 +150,16 @@ def count_unqualified() -> Step:
 
 
 @lru_cache(maxsize=16)
-def record_entries(verdicts: frozenset[str], held: bool) -> list[Step]:
-    """Rows for the verdicts that occurred: refusals, and assignments where a journey holds out (``held``)."""
+def record_entries(verdicts: frozenset[str], held: bool, grouped: bool = False) -> list[Step]:
+    """Rows for the verdicts that occurred: refusals, and assignments where a journey holds out (``held``) or its programme
+    does (``grouped``)."""
     steps = []
     if verdicts - {"enter"}:
         steps.append(_SCRIPT.step("refusal"))
-    if held and verdicts & {"enter", "holdout"}:
+    if (held or grouped) and verdicts & {"enter", "holdout"}:
         steps.append(_SCRIPT.step("assignment", bucket=_share()))
+    if grouped and verdicts & {"enter", "holdout"}:
+        steps.append(_SCRIPT.step("programme_assignment", bucket=bucket(column("holdout", "p"), column("pid", "e"))))
     return steps
 
 

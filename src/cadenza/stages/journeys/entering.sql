@@ -56,6 +56,27 @@ LEFT JOIN (
 ) AS a ON a.pid = k.pid AND a.holdout = k.holdout
 WHERE k.fires AND NOT k.late AND (k.qualifies OR (k.keyed AND k.key IS NULL));
 
+-- name: w_programme
+-- The arms of the candidates whose journeys belong to a programme, under its holdout.
+CREATE OR REPLACE TEMP TABLE w_programme AS
+SELECT k.pid, k.journey, p.holdout, p.share_bp, h.arm AS assigned, coalesce(h.arm, CASE WHEN :bucket < p.share_bp THEN 'holdout' ELSE 'treated' END) AS arm
+FROM (SELECT DISTINCT pid, journey FROM w_judged WHERE reason IS NULL) AS k JOIN (VALUES :programmes) AS p(journey, holdout, share_bp) ON p.journey = k.journey
+LEFT JOIN (
+  SELECT a.holdout, a.pid, min_by(a.arm, (a.ts, a.origin_pid)) AS arm FROM assignment AS a SEMI JOIN w_judged AS d ON d.pid = a.pid GROUP BY a.holdout, a.pid
+) AS h ON h.pid = k.pid AND h.holdout = p.holdout;
+
+-- name: programme_held
+-- Whom a programme holds out, the journey's own holdout is not asked about.
+UPDATE w_judged SET holdout = p.holdout, share_bp = p.share_bp, assigned = p.assigned, arm = 'holdout' FROM w_programme AS p
+WHERE p.pid = w_judged.pid AND p.journey = w_judged.journey AND p.arm = 'holdout';
+
+-- name: programme_assignment
+-- The first assignment of those whom their programme treats.
+INSERT INTO assignment
+SELECT p.holdout, e.pid, e.pid, p.arm, :bucket, e.now, e.jid FROM w_entry AS e JOIN w_programme AS p ON p.pid = e.pid AND p.journey = e.journey
+WHERE p.arm = 'treated' AND p.assigned IS NULL AND e.verdict IN ('enter', 'holdout')
+QUALIFY row_number() OVER (PARTITION BY p.holdout, e.pid ORDER BY e.priority DESC, e.journey) = 1;
+
 -- name: w_entry
 -- In an arena the best candidate that is not held out enters; those behind it are refused.
 CREATE OR REPLACE TEMP TABLE w_entry AS
