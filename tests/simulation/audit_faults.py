@@ -52,7 +52,8 @@ MORNING = datetime(2024, 5, 6, 9)
 _DAY = 86_400
 
 
-def _project() -> Project:
+def town_project() -> Project:
+    """Journeys of one message under every kind of rule."""
     hello = Template(name="hello", channel="email", purpose="marketing", subject="s", body="b", owner="o")
     first = Journey(
         name="first", owner="o", outcome=Outcome(metric="orders"), priority=60, arena=None, holdout=Holdout(name="part", share_bp=3000),
@@ -79,12 +80,12 @@ def _project() -> Project:
     )  # fmt: skip
 
 
-class _Town:
+class Town:
     """Grows the log; every record comes a microsecond after the one before, or when it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, project: Project) -> None:
         self.at = to_micros(MORNING)
-        self.records: list[Record] = [deploy_record(_project(), self.at)]
+        self.records: list[Record] = [deploy_record(project, self.at)]
 
     def at_hour(self, hours: float) -> None:
         self.at = to_micros(MORNING + timedelta(hours=hours))
@@ -127,7 +128,7 @@ EACH = 6
 
 def town() -> World:
     """Six people of each kind, of whom most order at noon, and all later."""
-    log, pids = _Town(), {}
+    log, pids = Town(town_project()), {}
     people = [f"{group}-{n}" for group in GROUPS for n in range(EACH)]
     for user in people:
         group = user.partition("-")[0]
@@ -161,10 +162,10 @@ def town() -> World:
             said = {"message_id": message_id(passage, "steps[0]")}
             log.add("outcome", type="track", event="Message Sent", person=pids[user], properties=said)
     horizon = log.at + 86_400_000_000
-    return World(project=_project(), records=tuple(log.records), horizon=horizon)
+    return World(project=town_project(), records=tuple(log.records), horizon=horizon)
 
 
-def _what_happened(log: _Town, user: str) -> None:
+def _what_happened(log: Town, user: str) -> None:
     """What makes a person one of their kind, before anybody orders for real."""
     group, at = user.partition("-")[0], log.at
     if group == "tie":

@@ -33,23 +33,24 @@ WHERE q.properties IS NOT NULL OR q.traits IS NOT NULL;
 
 -- name: t_item
 -- The records that can change a decision, each with its lane; processed ones are removed. In a lane in which persons may
--- merge every record is one: whose it was depends on whether it comes before the merge.
+-- merge every record has its turn: whose it was depends on whether it comes before the merge. ``decides`` only if it can.
 CREATE OR REPLACE TEMP TABLE t_item AS
-SELECT q.offset_, q.recorded_at, coalesce(l.lane, q.offset_) AS lane
-FROM t_queue AS q LEFT JOIN t_lane AS l ON l.offset_ = q.offset_ LEFT JOIN t_known AS k ON k.offset_ = q.offset_
-LEFT JOIN (
-  SELECT m.lane FROM (
-    SELECT p.lane, CAST(p.pid AS VARCHAR) AS who FROM t_lane_person AS p
-    UNION SELECT o.lane, f.fresh FROM t_known AS f JOIN t_lane AS o ON o.offset_ = f.offset_ WHERE f.fresh IS NOT NULL
-  ) AS m GROUP BY m.lane HAVING count(*) > 1
-) AS g ON g.lane = l.lane
-WHERE coalesce(q.name, '') IN (:reactive) OR q.type NOT IN ('track', 'page', 'screen') OR q.has_traits OR NOT coalesce(k.passive, FALSE)
-  OR g.lane IS NOT NULL;
+SELECT x.offset_, x.recorded_at, x.lane, x.decides FROM (
+  SELECT q.offset_, q.recorded_at, coalesce(l.lane, q.offset_) AS lane, g.lane IS NOT NULL AS merges,
+    coalesce(q.name, '') IN (:reactive) OR q.type NOT IN ('track', 'page', 'screen') OR q.has_traits OR NOT coalesce(k.passive, FALSE) AS decides
+  FROM t_queue AS q LEFT JOIN t_lane AS l ON l.offset_ = q.offset_ LEFT JOIN t_known AS k ON k.offset_ = q.offset_
+  LEFT JOIN (
+    SELECT m.lane FROM (
+      SELECT p.lane, CAST(p.pid AS VARCHAR) AS who FROM t_lane_person AS p
+      UNION SELECT o.lane, f.fresh FROM t_known AS f JOIN t_lane AS o ON o.offset_ = f.offset_ WHERE f.fresh IS NOT NULL
+    ) AS m GROUP BY m.lane HAVING count(*) > 1
+  ) AS g ON g.lane = l.lane
+) AS x WHERE x.decides OR x.merges;
 
 -- name: t_item_one
 -- The same for a record alone, which is a lane of its own.
 CREATE OR REPLACE TEMP TABLE t_item AS
-SELECT q.offset_, q.recorded_at, q.offset_ AS lane FROM t_queue AS q
+SELECT q.offset_, q.recorded_at, q.offset_ AS lane, TRUE AS decides FROM t_queue AS q
 WHERE coalesce(q.name, '') IN (:reactive) OR q.type NOT IN ('track', 'page', 'screen') OR q.has_traits
   OR NOT coalesce((SELECT count(DISTINCT node) = 1 AND count(pid) = count(*) FROM t_edge), FALSE);
 
@@ -104,11 +105,11 @@ GROUP BY coalesce(p.lane, -d.pid) ORDER BY lane LIMIT :most;
 -- name: w_rec
 -- The records of this wave, at most one of a lane.
 CREATE OR REPLACE TEMP TABLE w_rec AS
-SELECT q.* EXCLUDE (s, properties, traits) FROM t_queue AS q JOIN t_item AS i ON i.offset_ = q.offset_ JOIN w_next AS n ON n.lane = i.lane AND n.record_at = i.recorded_at;
+SELECT q.* EXCLUDE (s, properties, traits), i.decides FROM t_queue AS q JOIN t_item AS i ON i.offset_ = q.offset_ JOIN w_next AS n ON n.lane = i.lane AND n.record_at = i.recorded_at;
 
 -- name: w_rec_alone
 -- The one record of the tick.
-CREATE OR REPLACE TEMP TABLE w_rec AS SELECT q.* EXCLUDE (s, properties, traits) FROM t_queue AS q;
+CREATE OR REPLACE TEMP TABLE w_rec AS SELECT q.* EXCLUDE (s, properties, traits), TRUE AS decides FROM t_queue AS q;
 
 -- name: items_done
 -- It leaves the queue.

@@ -202,8 +202,8 @@ INSERT INTO enrollment_end SELECT eid, pid, jid, now, 'merged' FROM w_conflict;
 UPDATE enrollment SET step = -1, wake_at = NULL FROM w_conflict AS x WHERE enrollment.eid = x.eid;
 
 -- name: w_p_records
--- The wave's persons: of its records.
-CREATE OR REPLACE TEMP TABLE w_p AS SELECT r.pid, r.now, r.offset_, q.name FROM w_res AS r JOIN w_rec AS q ON q.offset_ = r.offset_;
+-- The wave's persons: of its records that can change a decision.
+CREATE OR REPLACE TEMP TABLE w_p AS SELECT r.pid, r.now, r.offset_, q.name FROM w_res AS r JOIN w_rec AS q ON q.offset_ = r.offset_ WHERE q.decides;
 
 -- name: w_p_timers
 -- The wave's persons: with due timers.
@@ -212,7 +212,7 @@ CREATE OR REPLACE TEMP TABLE w_p AS SELECT pid, now, CAST(NULL AS BIGINT) AS off
 -- name: w_p
 -- The wave's persons: of its records and with due timers.
 CREATE OR REPLACE TEMP TABLE w_p AS
-SELECT r.pid, r.now, r.offset_, q.name FROM w_res AS r JOIN w_rec AS q ON q.offset_ = r.offset_
+SELECT r.pid, r.now, r.offset_, q.name FROM w_res AS r JOIN w_rec AS q ON q.offset_ = r.offset_ WHERE q.decides
 UNION ALL SELECT pid, now, NULL, NULL FROM w_timer;
 
 -- name: w_p_everyone
