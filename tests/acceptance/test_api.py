@@ -65,6 +65,8 @@ BODIES: dict[str, Any] = {
     "/api/quarantine/replay": {"all": True},
     "/api/quarantine/drop": {"ids": [], "because": "nothing to drop"},
     "/api/journeys/{journey}/enter": {"userId": "u1", "messageId": "call-1"},
+    "/api/suppressions": {"person": "gone@shop.example", "reason": "legal", "until": "2030-01-01"},
+    "/api/suppressions/end": {"person": "u1", "reason": "legal"},
 }
 CALLED = """journey: called
 owner: me
