@@ -21,11 +21,11 @@ help: ## list the targets
 demo: $(VENV)/run.ok ## replay a real year of a shop, print what happened, start the server (ARGS=--fresh starts over)
 	@$(BIN)/cadenza demo $(ARGS)
 
-test: $(VENV)/test.ok $(VENV)/clients.ok ## every test, on all cores
-	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+test: $(VENV)/test.ok $(VENV)/clients.ok ## the tests, on all cores (the longest searches are in `make sim`)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup -m 'not long' $(ARGS)
 
 test-fast: $(VENV)/test.ok $(VENV)/clients.ok ## the tests that take less than half a minute each
-	@$(BIN)/python -m pytest -n auto --dist loadgroup -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup -m 'not slow and not long' $(ARGS)
 
 lint: $(VENV)/test.ok ## ruff (format and rules), import contracts, types
 	$(BIN)/ruff format --check src tests bench
@@ -44,8 +44,9 @@ golden: $(VENV)/test.ok ## rewrite the golden files; the diff is the review
 bench: $(VENV)/bench.ok ## the figures of the README, side by side with peers
 	@$(BIN)/python -m bench $(ARGS)
 
-sim: $(VENV)/test.ok ## long run of engine against reference model (SEEDS=first:last repeats one)
-	@CADENZA_SEEDS=$(SEEDS) $(BIN)/python -m pytest -n auto tests/simulation/test_engine_agrees.py $(ARGS)
+sim: $(VENV)/test.ok ## long run of engine against reference model, and every seeded fault (SEEDS=first:last repeats one)
+	@CADENZA_SEEDS=$(SEEDS) $(BIN)/python -m pytest -n auto --dist loadgroup tests/simulation/test_engine_agrees.py \
+		tests/simulation/test_engine_finds_faults.py tests/simulation/test_worlds_find_faults.py $(ARGS)
 
 chaos: $(VENV)/test.ok ## kill -9 of collectors and engine under load, ROUNDS times (CADENZA_CHAOS_SEED repeats one)
 	@CADENZA_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/chaos $(ARGS)

@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.engine_faults import SHOWN_BY
-from tests.simulation.planting import PLANTED, worlds_that_show
+from tests.simulation.planting import PLANTED, SOURCE, worlds_that_show
 from tests.simulation.seeded_faults import FAULTS, SEEDS
 
 
+def test_every_fault_can_be_planted() -> None:
+    """What they replace stands in the model, once."""
+    sources = {module: (SOURCE / f"{module}.py").read_text() for module, _, _ in PLANTED.values()}
+    assert {name: n for name, (module, right, _) in PLANTED.items() if (n := sources[module].count(right)) != 1} == {}
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", PLANTED)
 def test_some_world_shows_the_fault(name: str) -> None:
     assert next(worlds_that_show(name), None), f"none of the worlds {SEEDS} shows the fault '{name}'"
