@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,10 +50,33 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "cadenza.surfaces.cli", *arguments]
 
 
+@cache
+def preloaded() -> list[str]:
+    """The words that run the command line in a process that has imported it; it lives as long as this one."""
+    folder = tempfile.mkdtemp(prefix="cadenza-")
+    path = str(Path(folder) / "socket")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.acceptance.preloaded", path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=environment(PYTHONPATH=f"{ROOT / 'src'}{os.pathsep}{ROOT}"),
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.stdout.close()
+
+    def end() -> None:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(end)
+    return [sys.executable, "-S", "-E", str(Path(__file__).with_name("preloaded.py")), path]
+
+
 def cadenza(*arguments: str, cwd: Path, **more: str) -> Ran:
     """Run one command to its end."""
     done = subprocess.run(
-        command(*arguments), cwd=cwd, env=environment(**more), capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        [*preloaded(), *arguments], cwd=cwd, env=environment(**more), capture_output=True, text=True, stdin=subprocess.DEVNULL,
         check=False, timeout=600,
     )  # fmt: skip
     return Ran(done.returncode, done.stdout, done.stderr)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Served, environment, serving
+from tests.acceptance.conftest import Served, environment, preloaded, serving
 from tests.docs import pages
 from tests.docs.pages import Block, Spoken
 
@@ -49,7 +49,7 @@ class Player:
         bin_folder = folder / ".bin"
         bin_folder.mkdir()
         command = bin_folder / "cadenza"
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cadenza.surfaces.cli "$@"\n')
+        command.write_text(f'#!/bin/sh\nexec {shlex.join(preloaded())} "$@"\n')
         command.chmod(0o755)
         self._environment = environment(PATH=f"{bin_folder}{os.pathsep}{os.environ['PATH']}")
 
