@@ -73,7 +73,9 @@ def test_an_outcome_finds_its_person_through_merges() -> None:
     tape.identify(1, None, "dev")
     tape.identify(2, "u", "dev")
     tape.add(3, "outcome", type="track", event="Email Bounced", person=2, properties={"bounce_type": "hard"})
-    assert tape.model.persons[1].suppressions == [("email", "hard_bounce")]
+    assert [(s.channel, s.reason, s.until) for s in tape.model.persons[1].suppressions] == [
+        ("email", "hard_bounce", None)
+    ]
 
 
 # --- merge of running state ----------------------------------------------------------------------------------

@@ -17,6 +17,10 @@ def test_the_examples_hold() -> None:
     assert doctest.testmod(rates).failed == 0
 
 
+WORLDS = 80
+"""Of 25, whose groups share what they are drawn from, 87 to 97 in a hundred were covered, by the seed alone."""
+
+
 def covered(found: list[tuple[rates.Estimate, float]]) -> float:
     return fmean(estimate.low <= truth <= estimate.high for estimate, truth in found)
 
@@ -28,7 +32,7 @@ def test_shares_cover_the_truth(sizes: tuple[int, ...], differ: bool, monkeypatc
     monkeypatch.setattr(rates, "DRAWS", 100)
     chance = seeded_random("shares", *sizes, int(differ))
     found: list[tuple[rates.Estimate, float]] = []
-    for _ in range(25):
+    for _ in range(WORLDS):
         truth = [chance.betavariate(6, 14) if differ else 0.3 for _ in sizes]
         groups = [(sum(chance.random() < p for _ in range(n)), n) for p, n in zip(truth, sizes, strict=True)]
         found += zip(rates.shares(groups).estimates(), truth, strict=True)
@@ -42,7 +46,7 @@ def test_rates_cover_the_truth(differ: bool, spread: float, monkeypatch: pytest.
     monkeypatch.setattr(rates, "DRAWS", 100)
     chance = seeded_random("rates", int(differ), str(spread))
     found: list[tuple[rates.Estimate, float]] = []
-    for _ in range(25):
+    for _ in range(WORLDS):
         sizes = (900.0, 400.0, 30.0, 60.0, 250.0, 15.0)
         truth = [chance.gammavariate(8, 0.2 / 8) if differ else 0.2 for _ in sizes]
         groups = [(overdispersed(chance, r * e, spread), e) for r, e in zip(truth, sizes, strict=True)]
