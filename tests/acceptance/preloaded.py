@@ -20,7 +20,7 @@ _CRASHED = 70
 
 def ask(path: str, arguments: list[str]) -> int:
     """Run a command with the streams of this process; its exit code."""
-    said = json.dumps({"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}).encode()  # noqa: PTH109  no pathlib: it starts in 15 ms
+    said = json.dumps({"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}).encode()  # noqa: PTH109  without pathlib it starts sooner
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         streams = array.array("i", [0, 1, 2])

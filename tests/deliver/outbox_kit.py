@@ -134,3 +134,7 @@ class Kit:
         asyncio.run(self.deliverer.close())
         self.outbox.close()
         self.log.close()
+
+
+Made = Callable[..., Kit]
+"""Makes a kit with these channels."""

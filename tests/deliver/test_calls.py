@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from cadenza.ports.channel import ANSWER_LIMIT, Delivery
 from cadenza.ports.ledger import OutboxMessage
-from tests.deliver.outbox_kit import START, Kit, Told, an_outbox_message
-
-Made = Callable[..., Kit]
-
-
-@pytest.fixture
-def kit(tmp_path: Path) -> Iterator[Made]:
-    made: list[Kit] = []
-
-    def make(**channels: Any) -> Kit:
-        made.append(Kit(tmp_path, **channels))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+from tests.deliver.outbox_kit import START, Made, Told, an_outbox_message
 
 
 def a_call(**changes: Any) -> OutboxMessage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,10 @@ from cadenza.definitions.kinds import Template
 from cadenza.definitions.project import version_of
 from cadenza.ports.channel import Delivery
 from cadenza.runtime.deliver import Deliverer, Pace, backoff_us
-from tests.deliver.outbox_kit import PROJECT, START, TEMPLATE, Kit, Told, an_outbox_message
+from tests.deliver.outbox_kit import PROJECT, START, TEMPLATE, Made, Told, an_outbox_message
 
 RETRY = Delivery(status="retry", detail="451 later")
 OK = Delivery(status="accepted", detail="250 taken", provider_id="p-9")
-
-Made = Callable[..., Kit]
-
-
-@pytest.fixture
-def kit(tmp_path: Path) -> Iterator[Made]:
-    made: list[Kit] = []
-
-    def make(**channels: Any) -> Kit:
-        made.append(Kit(tmp_path, **channels))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def test_a_message_is_handed_over_and_the_log_told(kit: Made) -> None:

@@ -19,7 +19,7 @@ from tests.docs.pages import Block, Spoken
 ADDRESS = "http://127.0.0.1:8400"
 """Where a server listens that was told nothing else; while a page is played it takes any free port."""
 READING = re.compile(
-    r"cadenza (messages|explain|status|quarantine(?! (fix|replay|drop))|report|query)|curl .*/(mailbox|api)/?"
+    r"cadenza (messages|explain|status|doctor|plan|quarantine(?! (fix|replay|drop))|report|query)|curl .*/(mailbox|api)/?"
 )
 """Asked again until the answer comes: the server decides and delivers on its own."""
 MOST_TRIES = 20

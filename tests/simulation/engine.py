@@ -57,7 +57,7 @@ class HeldOutbox:
 
 
 MOST_WAVES = 20_000
-"""Some hundred times what the largest of these worlds takes."""
+"""Far more than any of these worlds takes."""
 
 
 def run_engine(

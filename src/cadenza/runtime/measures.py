@@ -1,7 +1,8 @@
 """What a running process measures of itself, as Prometheus metrics and, where asked for, as spans. No label and no
 attribute ever holds anything of a person.
 
-Measuring costs about a microsecond for each commit, round or tick, never for each record; a span some twenty.
+Measuring costs about a microsecond for each commit, round or tick, never for each record. A span costs more; it is made where
+spans are asked for only.
 """
 
 from __future__ import annotations
