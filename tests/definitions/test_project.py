@@ -44,6 +44,7 @@ EVERY = [
         surface_journey.LOCAL_WAIT,
         surface_journey.WAIT_FOR,
         surface_journey.SPLIT,
+        surface_journey.EXPERIMENT,
         surface_journey.JUMP,
         surface_journey.HAND_OFF,
         surface_journey.ARM,
@@ -84,5 +85,5 @@ def test_the_surface_knows_every_kind_and_every_step() -> None:
         kind for kind in vars(kinds).values()
         if isinstance(kind, type) and issubclass(kind, Definition) and kind is not Definition
     }  # fmt: skip
-    assert every - covered == steps - {kinds.WaitFor, kinds.Split, kinds.Jump, kinds.HandOff}
+    assert every - covered == steps - {kinds.WaitFor, kinds.Split, kinds.Experiment, kinds.Jump, kinds.HandOff}
     assert set(surface_journey.STEP_DOCS) == {step.__struct_config__.tag for step in steps}

@@ -21,7 +21,9 @@ from tests.simulation.engine import FixedLog, HeldOutbox
 PERSONS = 6
 
 
-@pytest.fixture(scope="module", params=[(1,), (5, "enters"), (8, "versions"), (3, "exits")])
+@pytest.fixture(
+    scope="module", params=[(1,), (5, "enters"), (8, "versions"), (3, "exits"), (3, "schedules"), (3, "at_entry")]
+)
 def played(request: pytest.FixtureRequest) -> Iterator[tuple[World, DuckEngine]]:
     """A world and the store after all of it."""
     seed, *additions = request.param

@@ -197,6 +197,15 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "suppression_does_not_end": (Slip("stages/profiles.sql", "coalesce(s.until > w.now, TRUE)", "TRUE"),),
     "ended_for_every_reason": (Slip("stages/profiles.sql", "AND coalesce(q.p_reason, s.reason) = s.reason", ""),),
     "every_channel_is_none": (Slip("stages/profiles.py:_suppressions", "IN ('{_quoted(c)}', '*')", "IN ('{_quoted(c)}')"),),
+    "schedule_of_utc": (Slip("sql/schedules.py:next_time", '"zone_": zone,', '"zone_": text("UTC"),'),),
+    "schedule_takes_everybody": (
+        Slip("sql/expression.py:Compiler._function", "this=exp.paren(self._compile(arg), copy=False), expression=due", "this=exp.true(), expression=due"),
+    ),
+    "entry_is_now": (
+        Slip("stages/journeys/compiling.py:compiler_of", "lambda _, kept: column(kept, passage)", "lambda name, _: Compiler(program.schema, Needs()).condition(Trait(name))"),
+    ),
+    "nothing_is_kept_at_entry": (Slip("stages/journeys/keeping.sql", "m.rid IS NULL AND c.pid", "FALSE AND c.pid"),),
+    "experiments_draw_alike": (Slip("stages/journeys/walking.py:_drawn", 'column("split", "y")', 'text("arms")'),),
 }  # fmt: skip
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
 
@@ -244,6 +253,8 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "step_holdout_of_dropped_messages": (2002, "holdouts"), "step_holdout_forgets_the_ledger": (2002, "holdouts"),
     "suppression_ends_late": (2118, "suppressions"), "suppression_does_not_end": (2018, "suppressions"),
     "ended_for_every_reason": (2025, "suppressions"), "every_channel_is_none": (2018, "suppressions"),
+    "schedule_of_utc": (5000, "schedules"), "schedule_takes_everybody": (5000, "schedules"),
+    "entry_is_now": (5000, "at_entry"), "nothing_is_kept_at_entry": (5000, "at_entry"), "experiments_draw_alike": (5007, "experiments"),
 }  # fmt: skip
 """The fault's name -> the seed of a small world (of the size ``SMALL``) that shows it, with the name of the addition that
 the world has, if any."""

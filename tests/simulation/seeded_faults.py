@@ -192,6 +192,16 @@ FAULTS: tuple[Fault, ...] = (
           wrong="whoever has left asks no journey", shows_in=("enrollments", "refusals", "nonqualified"), addition="exits"),
     Fault(name="who_left_is_still_inside", rule="X2: in_journey", room="stages/profiles",
           wrong="in_journey is TRUE until the last step is done", shows_in=("decisions", "memberships", "enrollments", "refusals"), addition="exits"),
+    Fault(name="schedule_of_utc", rule="S1: the zone is the trigger's, else the person's", room="sql/schedules", wrong="the times are those of UTC",
+          shows_in=("memberships", "enrollments"), addition="schedules"),
+    Fault(name="schedule_takes_everybody", rule="S4: who is a member after step 9", room="sql/expression", wrong="membership is not asked",
+          shows_in=("memberships", "enrollments"), addition="schedules"),
+    Fault(name="entry_is_now", rule="Values at entry", room="stages/journeys", wrong="entry.X is the value now in exits and waits", shows_in=("transitions", "ends"),
+          addition="at_entry"),
+    Fault(name="nothing_is_kept_at_entry", rule="Values at entry: kept with the enrollment", room="stages/journeys/keeping", wrong="the value is NULL later",
+          shows_in=("transitions", "ends"), addition="at_entry"),
+    Fault(name="experiments_draw_alike", rule="E1: bucket(name, pid)", room="stages/journeys/walking", wrong="every experiment draws by one salt",
+          shows_in=("transitions",), addition="experiments"),
 )  # fmt: skip
 SEEDS = range(200, 240)
 """Worlds in which every fault should show at least once; the worlds of the agreement test are others."""

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from cadenza.ids import bucket
+from cadenza.statistics import ratio
 from cadenza.statistics.ratio import check
 
 
@@ -49,3 +50,29 @@ def test_edges() -> None:
     assert check(0, 0, 2_000).p_value is None and check(0, 0, 2_000).ok
     assert check(10, 0, 0).ok
     assert not check(9, 1, 0).ok
+
+
+@pytest.mark.parametrize(
+    ("x", "degrees", "p"),  # tables of the distribution
+    [
+        (2.706, 1, 0.1),
+        (9.210, 2, 0.01),
+        (7.815, 3, 0.05),
+        (18.467, 4, 0.001),
+        (11.070, 5, 0.05),
+        (21.666, 9, 0.01),
+        (0.0, 3, 1.0),
+    ],
+)
+def test_chi_square(x: float, degrees: int, p: float) -> None:
+    assert ratio.chi_square_above(x, degrees) == pytest.approx(p, rel=2e-3)
+
+
+@pytest.mark.parametrize(("treated", "held"), [(800, 200), (700, 300), (1, 0), (5123, 1200)])
+def test_two_arms_are_checked_as_a_holdout_is(treated: int, held: int) -> None:
+    two, arms = ratio.check(treated, held, 2_000), ratio.check_arms([treated, held], [8_000, 2_000])
+    assert (arms.p_value, arms.ok) == (pytest.approx(two.p_value), two.ok)
+
+
+def test_arms_without_units() -> None:
+    assert ratio.check_arms([0, 0, 0], [1, 1, 9_998]) == ratio.ArmsCheck(p_value=None, ok=True)

@@ -18,7 +18,7 @@ import msgspec
 from cadenza.audit.conditions import Moment, NotDerivable, value
 from cadenza.audit.knowledge import Known, Person
 from cadenza.clock import from_micros, iso
-from cadenza.definitions.kinds_journey import Exit, HandOff, Journey, Send, Step, Wait
+from cadenza.definitions.kinds_journey import Exit, HandOff, Journey, Send, Split, Step, Wait
 from cadenza.definitions.kinds_policy import Cap, Jurisdiction, Policy, QuietHours, SendWindow
 from cadenza.ids import bucket
 from cadenza.ports.ledger import OutboxMessage
@@ -489,7 +489,7 @@ def all_places(journey: Journey) -> Iterator[tuple[str, Step]]:
 
 
 def _inside(step: Step, path: str) -> Iterator[tuple[str, tuple[Step, ...]]]:
-    kind = str(type(step).__struct_config__.tag)
+    kind = "split" if isinstance(step, Split) else str(type(step).__struct_config__.tag)
     if isinstance(step, HandOff):
         yield from ((f"{path}.{kind}.{arm.name}.steps", arm.steps) for arm in step.outcomes)
         yield f"{path}.{kind}.breached.steps", step.breached.steps if step.breached else ()

@@ -7,17 +7,18 @@ from zoneinfo import available_timezones
 import msgspec
 
 from cadenza.definitions import kinds
+from cadenza.definitions.cron import parse_cron
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.implied import REQUESTED
 from cadenza.definitions.project import Project
 from cadenza.definitions.typecheck import Scope, fits
-from cadenza.errors import near_miss
+from cadenza.errors import ExpressionError, near_miss
 
 _FORMS = {"event": "an event", "segment": "a change of a segment", "becomes": "a condition", "absence": "an absence",
-          "trait": "a change of a trait", "date": "a date", "api": "a call of the API"}  # fmt: skip
+          "trait": "a change of a trait", "date": "a date", "api": "a call of the API", "schedule": "a schedule"}  # fmt: skip
 _GOES_WITH = {
     "where": ("event", "api"), "change": ("segment",), "from": ("trait",), "to": ("trait",), "before": ("date",),
-    "after": ("date",), "at": ("date",), "past": ("date",), "zone": ("date",),
+    "after": ("date",), "at": ("date",), "past": ("date",), "zone": ("date", "schedule"),
 }  # fmt: skip
 NO_EVENT = "there is none"
 
@@ -40,7 +41,7 @@ class _Check:
 
     def all(self) -> None:
         on = self._entry.on
-        forms = [form for form in _FORMS if getattr(on, form)]
+        forms = [form for form in _FORMS if getattr(on, form) and not (form == "segment" and on.schedule)]
         if len(forms) != 1:
             self._problem(f"The trigger must be one of {', '.join(repr(form) for form in _FORMS)}.", "entry.on",
                           "Write for example 'on: { event: Order Completed }'.")  # fmt: skip
@@ -125,6 +126,23 @@ class _Check:
             self._problem("The trigger says both 'before' and 'after'.", "entry.on.after", "Keep one of them.")
         if on.at is not None and (on.before_s + on.after_s) % 86400:
             self._problem("With 'at', 'before' and 'after' are whole days.", "entry.on", "Write for example '30 days'.")
-        if on.zone and on.zone not in available_timezones():
-            what = f"'{on.zone}' is not an IANA time zone."
-            self._problem(what, "entry.on.zone", near_miss(on.zone, available_timezones()))
+        self._zone()
+
+    def _schedule(self) -> None:
+        on = self._entry.on
+        try:
+            parse_cron(on.schedule or "")
+        except ExpressionError as error:
+            self._problem(error.what, "entry.on.schedule", error.remedy)
+        if on.segment is None:
+            self._problem("A schedule says for whom: 'segment' is missing.", "entry.on",
+                          "Write for example 'on: { schedule: 0 9 * * MON, segment: regulars }'.")  # fmt: skip
+        else:
+            self._segment()
+        self._zone()
+
+    def _zone(self) -> None:
+        zone = self._entry.on.zone
+        if zone and zone not in available_timezones():
+            what = f"'{zone}' is not an IANA time zone."
+            self._problem(what, "entry.on.zone", near_miss(zone, available_timezones()))

@@ -9,6 +9,7 @@ from cadenza.definitions.check_call import check_call
 from cadenza.definitions.check_enter import check_enters
 from cadenza.definitions.check_entry import check_entry
 from cadenza.definitions.check_exit import check_last_steps
+from cadenza.definitions.check_experiment import check_experiment
 from cadenza.definitions.check_hand_off import check_hand_off
 from cadenza.definitions.check_holdout import check_holdouts
 from cadenza.definitions.check_jump import check_jumps
@@ -59,7 +60,7 @@ class _Check:
     def all(self) -> None:
         """Check everything about the journey."""
         check_entry(self.project, self.scope, self.findings, self.journey)
-        with_event = msgspec.structs.replace(self.scope, event_allowed=True)
+        with_event = msgspec.structs.replace(self.scope, event_allowed=True, entry_allowed=True)
         for path in ("goal", "disqualified"):
             tree = getattr(self.journey.exit, path)
             self.findings.condition(with_event, tree, "journeys", self.journey.name, f"exit.{path}")
@@ -155,6 +156,7 @@ class _Check:
                 return self._branch(step, path, way)
             case kinds.Split():
                 self._distinct([arm.name for arm in step.arms], path)
+                check_experiment(self.project, self.scope, self.findings, self.journey, step, path)
                 ends = [self._list(arm.steps, f"{path}.arms.{arm.name}.steps", way) for arm in step.arms]
                 return _join(ends) if ends else way
         return way
@@ -218,7 +220,7 @@ class _Check:
         return _Way(way.flags, since)
 
     def _wait_for(self, step: kinds.WaitFor, path: str, way: _Way) -> _Way | None:
-        scope = msgspec.structs.replace(self.scope, event_allowed=True, flags=way.flags)
+        scope = msgspec.structs.replace(self.scope, event_allowed=True, entry_allowed=True, flags=way.flags)
         for word, trees in (("any", step.any), ("all", step.all)):
             for number, tree in enumerate(trees):
                 self.findings.condition(scope, tree, "journeys", self.journey.name, f"{path}.{word}.{number}")
@@ -249,7 +251,7 @@ class _Check:
             self.problem("'matched' belongs to 'all'.", f"{path}.matched", remedy)
 
     def _branch(self, step: kinds.Branch, path: str, way: _Way) -> _Way | None:
-        scope = msgspec.structs.replace(self.scope, flags=way.flags)
+        scope = msgspec.structs.replace(self.scope, entry_allowed=True, flags=way.flags)
         ends: list[_Way | None] = []
         for number, arm in enumerate(step.arms):
             at = f"{path}.arms.{number}"

@@ -387,8 +387,8 @@ class Decoder:
                 return self._wait(entry.node, path)
             case "wait_for":
                 return self._map(surface_journey.WAIT_FOR, entry.node, path, "'wait_for'")
-            case "split":
-                return self._split(entry.node, path)
+            case "split" | "experiment":
+                return self._split(entry.key, entry.node, path)
             case "branch":
                 return self._branch(entry, path)
             case "hand_off":
@@ -434,12 +434,13 @@ class Decoder:
             return kinds.ExitStep()
         return kinds.ExitStep(reason=self.text(shapes.Text(shapes.NAME, "a reason (one word)"), tree, "'exit'"))
 
-    def _split(self, tree: Tree, path: str) -> kinds.Split:
+    def _split(self, word: str, tree: Tree, path: str) -> kinds.Split:
         before = len(self.problems)
-        split = self._map(surface_journey.SPLIT, tree, path, "'split'")
+        shape = surface_journey.SPLIT if word == "split" else surface_journey.EXPERIMENT
+        split = self._map(shape, tree, path, f"'{word}'")
         total = sum(arm.share_bp for arm in split.arms)
         if len(self.problems) == before and total != 10_000:
-            what = f"The shares of the split '{split.name}' add up to {total / 100:g}%, not 100%."
+            what = f"The shares of the {word} '{split.name}' add up to {total / 100:g}%, not 100%."
             self.problem(what, tree.line, "Change a share, or add an arm with no steps.")
         return split
 

@@ -57,6 +57,12 @@ class Trait(Node, frozen=True, tag="trait"):
     name: str
 
 
+class AtEntry(Node, frozen=True, tag="at_entry"):
+    """The value that a trait of the person had when the passage began; only in exits and steps of a journey."""
+
+    name: str
+
+
 class Prop(Node, frozen=True, tag="prop"):
     """A property of an event; only inside ``where`` and entry keys."""
 
@@ -161,9 +167,19 @@ class DateReached(Node, frozen=True, tag="date_reached"):
     fallback: str | None
 
 
+class Scheduled(Node, frozen=True, tag="scheduled"):
+    """Whether now is a time of the schedule ``cron`` on the clock of a zone, and ``arg`` TRUE. Not written: see
+    ``implied.py``. ``right`` is the zone, ``fallback`` the one for those without."""
+
+    arg: "Expr"
+    right: "Expr"
+    cron: str
+    fallback: str | None
+
+
 Expr = Union[
-    Lit, Trait, Prop, Flag, Not, IsNull, Binary, InList, Like, Coalesce,
-    Agg, EventIs, InSegment, InJourney, Consented, OlderThan, DateReached,
+    Lit, Trait, AtEntry, Prop, Flag, Not, IsNull, Binary, InList, Like, Coalesce,
+    Agg, EventIs, InSegment, InJourney, Consented, OlderThan, DateReached, Scheduled,
 ]  # fmt: skip
 
 TRUE = Lit("true", "boolean")
@@ -175,7 +191,7 @@ def children(node: Expr) -> tuple[Expr, ...]:
     match node:
         case Not(arg) | IsNull(arg) | OlderThan(arg, _) | Like(arg, _):
             return (arg,)
-        case Binary(_, left, right) | DateReached(left, right):
+        case Binary(_, left, right) | DateReached(left, right) | Scheduled(left, right):
             return (left, right)
         case InList(arg, items):
             return (arg, *items)
@@ -324,6 +340,8 @@ def _literal(tree: exp.Literal) -> Lit:
 
 
 def _column(tree: exp.Column, text: str) -> Expr:
+    if len(tree.parts) == 2 and tree.table == "entry":
+        return AtEntry(tree.name)
     if len(tree.parts) != 1:
         raise _refused(tree, text)
     return Trait(tree.name)

@@ -9,6 +9,7 @@ import re
 
 from cadenza.definitions.expression import (
     Agg,
+    AtEntry,
     Binary,
     Coalesce,
     Consented,
@@ -25,6 +26,7 @@ from cadenza.definitions.expression import (
     Not,
     OlderThan,
     Prop,
+    Scheduled,
     Trait,
     parse,
 )  # fmt: skip
@@ -63,6 +65,8 @@ def _write(tree: Expr) -> tuple[str, int]:
             return _literal(tree), _ATOM if not (tree.text or "").startswith("-") else 8
         case Trait(name) | Prop(name) | Flag(name):
             return _word(name), _ATOM
+        case AtEntry(name):
+            return f"entry.{_word(name)}", _ATOM
         case Not(arg):
             return f"not {_operand(arg, 4)}", 3
         case IsNull(arg):
@@ -126,6 +130,8 @@ def _call(tree: Expr) -> str:
         case DateReached(arg, _, minus, at):
             before = [f"'{duration_text(abs(minus))} {'before' if minus > 0 else 'after'}'"] if minus else []
             return f"date_reached({', '.join([write(arg), *before, *([_quoted(at)] if at else [])])})"
+        case Scheduled(arg, _, cron):
+            return f"scheduled({write(arg)}, {_quoted(cron)})"
         case OlderThan(arg, seconds):
             return f"older_than({write(arg)}, '{duration_text(seconds)}')"
     raise AssertionError(f"no text for {tree!r}")

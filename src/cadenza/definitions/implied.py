@@ -1,6 +1,7 @@
 """What a trigger implies: a condition that becomes true is a segment that is entered, a call of the API is an event.
 
-So membership, the instants at which time alone changes it, order and explanation are those of segments and events. The
+So membership, the instants at which time alone changes it, order and explanation are those of segments and events. (A
+schedule implies a segment in which one is for an instant: who is looked at then enters it, and nobody ever leaves it.) The
 implied segments are made when a project is compiled; they are part of no definition. Their names hold a colon, which no
 name that is written may.
 """
@@ -17,9 +18,11 @@ from cadenza.definitions.expression import (
     Coalesce,
     DateReached,
     Expr,
+    InSegment,
     Lit,
     OlderThan,
     Prop,
+    Scheduled,
     Trait,
 )
 from cadenza.definitions.kinds import Segment
@@ -34,6 +37,11 @@ REQUESTED = "Entry Requested"
 def segment_of(journey: str) -> str:
     """The name of the segment that a journey's trigger implies."""
     return f"entry:{journey}"
+
+
+def momentary(segment: Segment) -> bool:
+    """Whether one is in the segment for an instant only: it is entered, and kept nowhere."""
+    return isinstance(segment.when, Scheduled)
 
 
 def former_of(journey: str) -> str:
@@ -92,16 +100,22 @@ def _condition(on: Trigger, policy: Policy, types: dict[str, Any] | None = None)
         return _absent(on.absence)
     if on.date is not None:
         minus = on.before_s - on.after_s
-        zone = Lit(on.zone, "string") if on.zone else _zone(policy, types or {})
-        fallback = None if policy.missing_time_zone == "drop" else policy.missing_time_zone
+        zone, fallback = _clock(on, policy, types or {})
         return DateReached(Trait(on.date), zone, minus, on.at, fallback)
+    if on.schedule is not None:
+        zone, fallback = _clock(on, policy, types or {})
+        return Scheduled(InSegment(on.segment or ""), zone, on.schedule, fallback)
     if on.trait is not None and on.to is not None:
         return _equals(on.trait, on.to, types or {})
     return None
 
 
-def _zone(policy: Policy, types: dict[str, Any]) -> Expr:
-    return Trait(policy.time_zone_trait) if policy.time_zone_trait in types else Lit(None, "string")
+def _clock(on: Trigger, policy: Policy, types: dict[str, Any]) -> tuple[Expr, str | None]:
+    """The zone whose clock counts, and the one of those whose own is not known (None: they have none)."""
+    fallback = None if policy.missing_time_zone == "drop" else policy.missing_time_zone
+    if on.zone:
+        return Lit(on.zone, "string"), fallback
+    return (Trait(policy.time_zone_trait) if policy.time_zone_trait in types else Lit(None, "string")), fallback
 
 
 def _absent(absence: Absence) -> Expr:

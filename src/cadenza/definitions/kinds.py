@@ -28,6 +28,7 @@ from cadenza.definitions.kinds_journey import (
     Escalation as Escalation,
     Exit as Exit,
     ExitStep as ExitStep,
+    Experiment as Experiment,
     HandOff as HandOff,
     Journey as Journey,
     Jump as Jump,

@@ -24,7 +24,8 @@ class Absence(Definition, frozen=True, kw_only=True):
 class Trigger(Definition, frozen=True, kw_only=True):
     """What makes a person a candidate. One of: a track event (``where`` TRUE); a change of a segment; a condition that
     ``becomes`` TRUE; the absence of an event; a change of a trait ``from_`` and/or ``to`` a value; a date in a trait, less
-    ``before_s`` or plus ``after_s``, at a local time; a call of the API."""
+    ``before_s`` or plus ``after_s``, at a local time; a time of a schedule, for the members of ``segment``; a call of the
+    API."""
 
     event: str | None = None
     where: Expr | None = None
@@ -42,8 +43,10 @@ class Trigger(Definition, frozen=True, kw_only=True):
     past: Literal["skip", "enter"] = "skip"
     """``date``: whether those enter whose date was reached already when it became known."""
     zone: str | None = None
-    """``date``: an IANA zone; None is the person's."""
+    """``date``, ``schedule``: an IANA zone; None is the person's."""
     api: bool = False
+    schedule: str | None = None
+    """Five fields of cron, on the clock of the zone; ``segment`` says for whom."""
 
 
 class Entry(Definition, frozen=True, kw_only=True):
@@ -160,6 +163,12 @@ class Split(_Step, frozen=True, kw_only=True, tag_field="step", tag="split"):
     arms: tuple[SplitArm, ...]
 
 
+class Experiment(Split, frozen=True, kw_only=True, tag_field="step", tag="experiment"):
+    """A split of which the report compares the outcome of each arm, on ``metric``, with that of the first."""
+
+    metric: str
+
+
 class Update(_Step, frozen=True, kw_only=True, tag_field="step", tag="update"):
     """Set traits (of kind ``from``) to literals."""
 
@@ -244,7 +253,7 @@ class ExitStep(_Step, frozen=True, kw_only=True, tag_field="step", tag="exit"):
     reason: str = "completed"
 
 
-Step = Union[Send, Wait, WaitFor, Branch, Split, Update, HandOff, Call, Jump, Enter, ExitStep]
+Step = Union[Send, Wait, WaitFor, Branch, Split, Experiment, Update, HandOff, Call, Jump, Enter, ExitStep]
 
 
 class Journey(Definition, frozen=True, kw_only=True):

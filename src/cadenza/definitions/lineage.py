@@ -11,12 +11,23 @@ from typing import Any
 
 import msgspec
 
-from cadenza.definitions.expression import Agg, EventIs, Expr, InJourney, InSegment, Prop, Trait, children
+from cadenza.definitions.expression import (
+    Agg,
+    AtEntry,
+    EventIs,
+    Expr,
+    InJourney,
+    InSegment,
+    Prop,
+    Trait,
+    children,
+)  # fmt: skip
 from cadenza.definitions.flags import nested_steps, sent_templates
 from cadenza.definitions.implied import REQUESTED, effective
-from cadenza.definitions.kinds import Branch, Call, Enter, Journey, Step, Update, WaitFor
+from cadenza.definitions.kinds import Branch, Call, Enter, Experiment, Journey, Step, Update, WaitFor
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.project import Project
+from cadenza.definitions.spots import spots_of
 from cadenza.definitions.typecheck import CALL_CONTRACTS
 from cadenza.errors import CadenzaError
 
@@ -87,7 +98,7 @@ def _field(contract: str, name: str) -> Node:
 def _of_expression(tree: Expr, reader: Node, where: str, event: str | None = None) -> Iterator[tuple[Node, Node, str]]:
     """What an expression reads; ``event``: whose properties a bare property is."""
     match tree:
-        case Trait(name):
+        case Trait(name) | AtEntry(name):
             yield ("trait", name), reader, where
         case InSegment(name):
             yield ("segment", name), reader, where
@@ -132,6 +143,9 @@ def _of_journey(journey: Journey) -> Iterator[tuple[Node, Node, str]]:
         elif event is not None:
             yield _field(event, name), reader, "steps.call"
     yield ("metric", journey.outcome.metric), reader, "outcome"
+    for spot in spots_of(journey.steps).values():
+        if isinstance(spot.step, Experiment):
+            yield ("metric", spot.step.metric), reader, "experiment"
     for entered in _entered(journey.every_step):
         yield reader, ("journey", entered), "enter"
     for trait in _updated(journey.every_step):

@@ -185,7 +185,8 @@ def _feeding(project: Project, findings: Findings) -> None:
         sets, enters = _at_once(one.steps), entered_at_once(one)
         at_once[one.name] = [
             other.name for other in again
-            if other.name in enters or (other.entry.on.segment and sets & reads.get(other.entry.on.segment, set()))
+            if other.name in enters
+            or (other.entry.on.segment and not other.entry.on.schedule and sets & reads.get(other.entry.on.segment, set()))
         ]  # fmt: skip
         later[one.name] = sorted(entered(one) & {other.name for other in again})
     for name in at_once:
@@ -258,7 +259,7 @@ def _equal_rank(project: Project, findings: Findings) -> None:
     seen: dict[tuple[object, ...], str] = {}
     for journey in project.journeys:
         on = journey.entry.on
-        trigger = on.event or (on.segment, on.change) if on.event or on.segment else None
+        trigger = on.event or (on.segment, on.change, on.schedule) if on.event or on.segment else None
         if journey.arena is None or trigger is None:
             continue
         first = seen.setdefault((journey.arena, journey.priority, trigger), journey.name)

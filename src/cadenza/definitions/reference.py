@@ -49,7 +49,9 @@ _LANGUAGE = """## Expressions
 SQL conditions over traits: comparison (`=`, `<>`, `<`, `<=`, `>`, `>=`), `and`, `or`, `not`, `+`, `-`, `*`, `in (...)`,
 `between`, `like`, `is null`, `coalesce`, literals (`'text'`, `12`, `3.5`, `true`, `timestamp '2026-01-31'`), and the functions
 below. Logic is three-valued, as in SQL: what is unknown is null, and only true counts as true. Integers and decimals mix;
-all other comparisons need one type. Inside `where`, a word is a property of the event.
+all other comparisons need one type. Inside `where`, a word is a property of the event. In
+exits, `wait_for` and branches of a journey `entry.X` is the value that the trait X had when the passage began; X alone is its
+value now. (In templates `entry.X` is a property of the event that triggered the journey.)
 
 | Function | Meaning |
 | --- | --- |
@@ -198,6 +200,8 @@ def _steps() -> Iterator[str]:
     yield from _table(surface_journey.JUMP, "jump")
     yield "### `split`\n"
     yield from _table(surface_journey.SPLIT, "split")
+    yield "### `experiment`\n"
+    yield from _table(surface_journey.EXPERIMENT, "experiment")
     yield "### `hand_off`\n"
     yield from _table(surface_journey.HAND_OFF, "hand_off")
     yield "### `call`\n"

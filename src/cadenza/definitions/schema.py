@@ -142,6 +142,7 @@ def _steps() -> Schema:
                       for end in ("unknown", "otherwise")] + [{"contains": {"required": ["when"]}}],
         },
         "split": _object(surface_journey.SPLIT.fields),
+        "experiment": _object(surface_journey.EXPERIMENT.fields),
         "enter": _of(shapes.Text()),
         "jump": _object(surface_journey.JUMP.fields),
         "update": {"anyOf": [literals, _one_key("set", literals)]},

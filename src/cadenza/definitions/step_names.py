@@ -13,7 +13,7 @@ import msgspec
 
 from cadenza.definitions.expression_text import duration_text, write
 from cadenza.definitions.graph import END, Graph, flatten
-from cadenza.definitions.kinds import Journey, Wait, WaitFor
+from cadenza.definitions.kinds import Journey, Split, Wait, WaitFor
 
 _TOKEN = re.compile(r"([^\[\].]+)(?:\[([0-9]+)\])?")
 _ABOUT = ("template", "as_", "name", "team", "journey", "destination")
@@ -29,7 +29,10 @@ def step_at(journey: Journey, path: str) -> Any:
         steps = journey.exit.last_steps.get(last[1], ())
         return steps[int(last[2])] if int(last[2]) < len(steps) else None
     for name, index in _TOKEN.findall(path):
-        if isinstance(at, msgspec.Struct) and name == at.__struct_config__.tag:
+        if isinstance(at, msgspec.Struct) and name in (
+            at.__struct_config__.tag,
+            "split" if isinstance(at, Split) else "",
+        ):
             continue
         if isinstance(at, WaitFor) and name == "any":
             name = "arms"  # the steps of the condition

@@ -40,7 +40,7 @@ _ABSENCE = Fields(kinds.Absence, (
 TRIGGER = Fields(kinds.Trigger, (
     field("event", Text(), "A track event.", example="Order Completed"),
     field("where", Expression(properties=True), "Only events for which this is true.", example="revenue > 100"),
-    field("segment", Text(), "A segment whose membership changes.", example="lapsing"),
+    field("segment", Text(), "A segment whose membership changes; with `schedule` the segment whose members are looked at.", example="lapsing"),
     field("change", Choice(("entered", "left")), "Which change of the segment.", example="entered"),
     field("becomes", Expression(), "A condition that becomes true, also because time passed.", example="score > 80"),
     field("absence", _ABSENCE, "An event that does not come.", example="{ event: Order Completed, for: 14 days }"),
@@ -55,7 +55,9 @@ TRIGGER = Fields(kinds.Trigger, (
        example="'09:00'"),
     field("past", Choice(("skip", "enter")), "With `date`: what of those whose date has come when it becomes known.",
        example="skip"),
-    field("zone", Text(), "With `date`: an IANA zone in place of the person's.", example="Europe/Berlin"),
+    field("zone", Text(), "With `date` or `schedule`: an IANA zone in place of the person's.", example="Europe/Berlin"),
+    field("schedule", Text(), "Times of a clock, as cron writes them: minute, hour, day of the month, month, day of the week. "
+       "With `segment`: its members are candidates.", example="'0 9 * * MON'"),
     field("api", Truth(), "A call of the API: `POST /api/journeys/NAME/enter`, `cadenza enter`.", example="true"),
 ))  # fmt: skip
 
@@ -172,6 +174,14 @@ SPLIT = Fields(kinds.Split, (
     field("arms", Named(SPLIT_ARM, NAME_TEXT, 2), "Two or more arms by name; shares add up to 100 %.", required=True),
 ))  # fmt: skip
 
+EXPERIMENT = Fields(kinds.Experiment, (
+    field("name", NAME_TEXT, "The name of the experiment, and the salt of its split; no other split has it.", required=True,
+       example="subject_line"),
+    field("metric", Text(), "The metric that says how an arm did.", required=True, example="revenue_28d"),
+    field("arms", Named(SPLIT_ARM, NAME_TEXT, 2), "Two or more arms by name; shares add up to 100 %. Each is compared with the first.",
+       required=True),
+))  # fmt: skip
+
 OUTCOME_ARM = Fields(kinds.OutcomeArm, (
     field("steps", Steps(), "What they get.", required=True),
 ))  # fmt: skip
@@ -249,6 +259,8 @@ STEP_DOCS: dict[str, str] = {
     "branch": "A list of `{ when, steps }`, then `unknown: [...]` (a condition is null) and `otherwise: [...]`; both "
               "are required.",
     "split": "`split: { name, arms: { a: { share: 50%, steps: [...] }, ... } }`. A sticky random split.",
+    "experiment": "`experiment: { name, metric, arms: { a: { share: 50%, steps: [...] }, ... } }`. A split whose arms the "
+                  "report compares on a metric.",
     "update": "`update: { TRAIT: value }`. Sets traits of kind `from`.",
     "hand_off": "`hand_off: { team, title, due, outcomes: { won: { steps: [...] }, ... } }`. A task for people; rests until "
                 "it is completed, or its time is up.",
@@ -266,5 +278,5 @@ LAST_STEPS = field(
 )  # fmt: skip
 """The key beside an exit that has last steps."""
 
-LATER_STEPS = ("experiment", "decide", "sync")
+LATER_STEPS = ("decide", "sync")
 """Steps of the language that this release does not run yet."""

@@ -22,4 +22,6 @@ def trigger_words(journey: Journey) -> str:
         side = "before " if on.before_s else "after " if on.after_s else ""
         length = duration_text(on.before_s or on.after_s) + " " if side else ""
         return f"the time coming {length}{side}{on.date}" + (f", at {on.at}" if on.at else "")
+    if on.schedule is not None:
+        return f"the schedule '{on.schedule}' for segment '{on.segment}'"
     return "a call of the API"

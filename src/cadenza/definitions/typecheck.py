@@ -16,6 +16,7 @@ from cadenza.definitions.builtin import BUILTIN_CONTRACTS, SYSTEM_PROPERTIES
 from cadenza.definitions.contract_fields import declared
 from cadenza.definitions.expression import (
     Agg,
+    AtEntry,
     Binary,
     Coalesce,
     Consented,
@@ -66,6 +67,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     trigger: str | None = None
     """The event whose properties a bare ``Prop`` (entry ``where`` and ``key``, metric ``where``) reads."""
     event_allowed: bool = False
+    entry_allowed: bool = False
+    """Whether there is a passage, with values at its entry."""
     journey_allowed: bool = True
     partial: bool = False
 
@@ -197,6 +200,8 @@ class TypeCheck:
                 return self._literal(tree)
             case Trait(name):
                 return self._trait(name)
+            case AtEntry(name):
+                return self._at_entry(name)
             case Prop(name):
                 return self._property(self.scope.trigger, name)
             case Flag(name):
@@ -250,6 +255,15 @@ class TypeCheck:
             return self.scope.traits[name]
         self.unknown("trait", name, {*self.scope.traits, *self.scope.flags})
         return None
+
+    def _at_entry(self, name: str) -> Type | None:
+        if not self.scope.entry_allowed:
+            what = f"'entry.{name}' is the value at entry into a journey, and there is none here."
+            self.error(what, f"Only exits, wait_for and branches know it. Write '{name}'.")
+        if name in self.scope.flags and name not in self.scope.traits:
+            self.error(f"'{name}' is the flag of a wait_for, and no trait.", f"Write '{name}'.")
+            return None
+        return self._trait(name)
 
     def _flag(self, name: str) -> Type:
         if name not in self.scope.flags:
@@ -403,6 +417,8 @@ def shown(tree: Expr) -> str:
             return str(text)
         case Trait(name) | Prop(name) | Flag(name):
             return f"'{name}'"
+        case AtEntry(name):
+            return f"'entry.{name}'"
         case Agg("count", event):
             return f"events('{event}')"
         case Agg(fn, event):

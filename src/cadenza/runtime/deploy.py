@@ -168,7 +168,7 @@ def _move_people(engine: Engine, program: Program, coming: dict[int, bool], cont
     columns = ", ".join(f"{name} {kind}" for name, kind in migrating.COLUMNS.items())
     engine.execute(f"CREATE OR REPLACE TEMP TABLE t_migration ({columns})")
     engine.append_json("t_migration", migrating.COLUMNS, msgspec.json.encode(rows))
-    run(engine, migrating.migrate("seen" in _columns(engine, "enrollment")))
+    run(engine, migrating.migrate(frozenset(_columns(engine, "enrollment"))))
     for name, mode in paused:
         run(engine, control.pause(name, mode))
     return any(row["fate"] == "map" for row in rows)
@@ -276,11 +276,10 @@ def _recompute(engine: Engine, program: Program, wave: int) -> None:
         run(engine, [journeys.recheck(program, stops)])
 
 
-def changed_segments(engine: Engine, program: Program) -> frozenset[tuple[str, bool]]:
-    """Which (segment, entered) changes occurred in the wave."""
-    query = segments.summary(program)
+def changed_segments(engine: Engine, program: Program, scheduled: bool = False) -> frozenset[tuple[str, bool]]:
+    """Which (segment, entered) changes occurred in the wave; ``scheduled``: see ``profiles.Row``."""
+    query = segments.summary(program, scheduled)
     if query is None:
         return frozenset()
     counts = engine.query(query)[0]
-    pairs = [(name, entered) for name in program.schema.segments for entered in (True, False)]
-    return frozenset(pair for pair, count in zip(pairs, counts, strict=True) if count)
+    return frozenset(pair for pair, count in zip(segments.possible(program, scheduled), counts, strict=True) if count)

@@ -137,9 +137,10 @@ class Wave:
         if updates:
             run(engine, [profiles.updates()])
         set_ = updates or arrived.answered
-        shape = self._shape(journeys.widened(program, frontier), arrived, records, checks, set_)
+        scheduled = bool(program.scheduled) and timers and (checks or set_)
+        shape = self._shape(journeys.widened(program, frontier), arrived, records or checks, set_, scheduled)
         run(engine, profiles.row(program, shape, events.typed))
-        changed = changed_segments(engine, program) if shape.segments else frozenset()
+        changed = changed_segments(engine, program, scheduled) if shape.segments else frozenset()
         run(engine, segments.memberships(program, changed))
         run(engine, profiles.write_back(program, shape, arrived.fresh, arrived.known or timers, bool(changed)))
         if self._live and (shape.consents or arrived.events & SUPPRESSION_EVENTS) and program.templates:
@@ -167,17 +168,17 @@ class Wave:
         jid, step = stop
         return self._program.versions[jid].graph.stops[step].kind
 
-    def _shape(self, frontier: journeys.Frontier, arrived: _Arrived, records: bool, checks: bool,
-               updates: bool) -> profiles.Row:  # fmt: skip
-        evaluate = records or checks or updates
-        key = ("wave.shape", frontier, arrived, evaluate, updates, self.timed)
-        return self._program.cached(key, lambda: self._make_shape(frontier, arrived, evaluate, updates))
+    def _shape(self, frontier: journeys.Frontier, arrived: _Arrived, checks: bool, updates: bool,
+               scheduled: bool) -> profiles.Row:  # fmt: skip
+        evaluate = checks or updates
+        key = ("wave.shape", frontier, arrived, evaluate, updates, self.timed, scheduled)
+        return self._program.cached(key, lambda: self._make_shape(frontier, arrived, evaluate, updates, scheduled))
 
     def _make_shape(
-        self, frontier: journeys.Frontier, arrived: _Arrived, evaluate: bool, updates: bool
+        self, frontier: journeys.Frontier, arrived: _Arrived, evaluate: bool, updates: bool, scheduled: bool
     ) -> profiles.Row:
         program = self._program
-        changes = frozenset((s, e) for s in program.schema.segments for e in (True, False)) if evaluate else frozenset()
+        changes = frozenset(segments.possible(program, scheduled)) if evaluate else frozenset()
         candidates = journeys.widened_candidates(
             program, journeys.triggered(program, arrived.events, changes) | journeys.asked(program, frontier)
         )
@@ -187,6 +188,10 @@ class Wave:
             compiler.condition(tree)
         for tree in journeys.local_traits(program, frontier, candidates):
             compiler.condition(tree)
+        for name in {
+            n for jid in candidates | {j for j, _ in frontier} for n in journeys.read_at_entry(program).get(jid, ())
+        }:
+            compiler.condition(Trait(name))
         if self._windowed:
             journeys.boundaries(program, journeys.rechecked(program, frontier, candidates), compiler)
         sends = journeys.reachable_sends(program, frontier, candidates)
@@ -218,6 +223,7 @@ class Wave:
             suppressions=arrived.merged or bool(arrived.events & SUPPRESSION_EVENTS)
             or (self.timed and bool(sends or program.consented_calls or arrived.events & CONSENT_EVENTS)),
             events=bool(arrived.events),
+            scheduled=scheduled,
         )  # fmt: skip
 
     def _contact_traits(self, sends: effects.Sends) -> set[str]:
@@ -273,6 +279,7 @@ class Wave:
             live=bool(frontier), entrants=bool(starts), sends=sends, ended=ended, moved=bool(moved),
             left=journeys.left(program, moved),
         ))  # fmt: skip
+        run(engine, journeys.keep_at_entry(program, starts))
         return True
 
     # --- tasks -------------------------------------------------------------------------------------

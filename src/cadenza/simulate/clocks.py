@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
+from cadenza.definitions.cron import parse_cron
+
 FOREVER = datetime(9999, 1, 1)
 ZONES = frozenset(available_timezones())
 
@@ -40,6 +42,18 @@ def comes_to(zone: str, target: datetime, after: datetime | None = None) -> date
         if instant < stop:
             return instant
     raise AssertionError(f"{zone} never shows {target}")
+
+
+def scheduled_after(cron: str, zone: str, now: datetime) -> datetime | None:
+    """The first instant after ``now`` at which the clock of a zone comes to a time of the schedule."""
+    schedule, local = parse_cron(cron), now + offset(zone, now)
+    for ahead in range(366 * 9):
+        day = local.date() + timedelta(days=ahead)
+        for minute in schedule.times() if schedule.on(day) else ():
+            target = datetime.combine(day, time(minute // 60, minute % 60))
+            if target > local and (instant := comes_to(zone, target)) > now:
+                return instant
+    return None
 
 
 def meant_by(value: datetime | None, zone: str | None, minus_s: int, at: str | None) -> datetime | None:

@@ -19,6 +19,7 @@ import msgspec
 from cadenza.clock import iso
 from cadenza.definitions.expression import (
     Agg,
+    AtEntry,
     Binary,
     Coalesce,
     Consented,
@@ -35,10 +36,11 @@ from cadenza.definitions.expression import (
     Not,
     OlderThan,
     Prop,
+    Scheduled,
     Trait,
     walk,
 )  # fmt: skip
-from cadenza.simulate.clocks import ZONES, meant_by
+from cadenza.simulate.clocks import ZONES, meant_by, scheduled_after
 
 Value = Union[str, int, Decimal, bool, datetime, None]
 
@@ -73,6 +75,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     in_journey: Callable[[str], bool]
     consented: Callable[[str, str], bool]
     flags: Mapping[str, bool] = {}
+    entered: Mapping[str, Value] = {}
+    """Values of traits at the entry of the passage that asks."""
 
 
 def read_json(body: bytes) -> dict[str, Any]:
@@ -170,6 +174,8 @@ def evaluate(node: Expr, view: View, event: Event | None = None) -> Value:
             return Decimal(text) if kind == "decimal" and text is not None else convert(text, kind)
         case Trait(name):
             return view.trait(name)
+        case AtEntry(name):
+            return view.entered.get(name)
         case Prop(name):
             return convert(json_text(event.properties.get(name)), view.types.get(name, "string")) if event else None
         case Flag(name):
@@ -190,6 +196,9 @@ def evaluate(node: Expr, view: View, event: Event | None = None) -> Value:
         case DateReached():
             target = _reached_at(node, view)
             return None if target is None else target <= view.now
+        case Scheduled(arg):
+            due = _scheduled(node, view, view.now - timedelta(microseconds=1)) == view.now
+            return due and evaluate(arg, view, event) is True
     return _operate(node, view, event)
 
 
@@ -250,6 +259,12 @@ def _reached_at(node: DateReached, view: View) -> datetime | None:
     return meant_by(value, zone if zone in ZONES else node.fallback, node.minus_s, node.at)
 
 
+def _scheduled(node: Scheduled, view: View, after: datetime) -> datetime | None:
+    zone = text_of(evaluate(node.right, view))
+    zone = zone if zone in ZONES else node.fallback
+    return None if zone is None else scheduled_after(node.cron, zone, after)
+
+
 def _aggregate(node: Agg, view: View) -> Value:
     events = _counted(node, view)
     if node.fn == "count":
@@ -277,5 +292,9 @@ def changes_at(node: Expr, view: View, value_of: Callable[[str], Expr | None]) -
             target = _reached_at(part, view)
             if target is not None and target > view.now:
                 yield target
+        elif isinstance(part, Scheduled):
+            at = _scheduled(part, view, view.now) if evaluate(part.arg, view) is True else None
+            if at is not None:
+                yield at
         elif isinstance(part, Trait) and (inner := value_of(part.name)) is not None:
             yield from changes_at(inner, view, value_of)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from cadenza.clock import EPOCH, from_micros
+from cadenza.definitions.expression import Scheduled
 from cadenza.definitions.kinds import (
     Identifier,
     Update,
@@ -211,7 +212,7 @@ class Model(Contact):
         decided = self._govern(person, self._view(person, now, item))  # 11, 12
         for e in decided:
             follows = self._layout(e.journey)[e.step][1]
-            self._go(person, e, msgspec.structs.replace(view, flags=e.flags), e.verdict or "", follows)
+            self._go(person, e, e.sees(view), e.verdict or "", follows)
         for e in person.live():  # 13
             e.check_at = self._next_check(e, view)
         self.released = False
@@ -219,6 +220,7 @@ class Model(Contact):
     def _segments(self, person: Person, view: View, cause: str) -> set[tuple[str, str]]:
         """9: the changes, as (segment, ``entered`` or ``left``)."""
         after: dict[str, bool] = {}
+        looked_at = person.check_at is not None and person.check_at <= view.now
 
         def member(name: str) -> bool:
             if name not in after:
@@ -228,7 +230,12 @@ class Model(Contact):
         seen = self._view(person, view.now, view.item, member)
         changes = set()
         for segment in self.project.segments:
-            if member(segment.name) != (segment.name in person.segments):
+            if isinstance(segment.when, Scheduled):
+                became = looked_at or segment.when.arg.name not in person.segments  # type: ignore[union-attr]
+                if view.item is None and became and holds(segment.when, seen):
+                    changes.add((segment.name, "entered"))
+                    self.rows["memberships"].append((person.pid, segment.name, view.now, True, cause))
+            elif member(segment.name) != (segment.name in person.segments):
                 changes.add((segment.name, "entered" if after[segment.name] else "left"))
                 self.rows["memberships"].append((person.pid, segment.name, view.now, after[segment.name], cause))
         person.segments.clear()

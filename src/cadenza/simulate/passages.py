@@ -35,6 +35,7 @@ from cadenza.simulate.evaluate import (
 )  # fmt: skip
 from cadenza.simulate.local_time import dated, rests_until
 from cadenza.simulate.person import END, START, Enrollment, Person, inner_steps
+from cadenza.simulate.state import read_at_entry
 
 WITHOUT_LIMIT = datetime(9000, 1, 1)
 """The time limit of who has left and takes last steps."""
@@ -47,9 +48,9 @@ class Passages(Calling):
         now, overdue = view.now, set()
         asking = [e for e in person.live() if e.leaving]
         for e in inside(person):  # 10.1
-            if holds(e.journey.exit.goal, view):
+            if holds(e.journey.exit.goal, e.sees(view)):
                 self._leave_by(e, "goal", now, person)
-            elif holds(e.journey.exit.disqualified, view):
+            elif holds(e.journey.exit.disqualified, e.sees(view)):
                 self._leave_by(e, "disqualified", now, person)
             elif e.limit_at <= now:
                 overdue.add(e.eid)
@@ -82,7 +83,7 @@ class Passages(Calling):
             if e.eid in overdue:
                 self._leave_by(e, "time_limit", now, person)
         for e in person.live():  # 10.4
-            self._progress(person, e, msgspec.structs.replace(view, flags=e.flags))
+            self._progress(person, e, e.sees(view))
 
     def _candidate(
         self, person: Person, journey: Journey, view: View, overdue: set[int], asks: Enrollment | None = None
@@ -111,6 +112,7 @@ class Passages(Calling):
             eid=enrollment_id(journey.name, person.pid, key or "", to_micros(now)), origin=person.pid, journey=journey,
             key=key or "", entered_at=now, limit_at=now + timedelta(seconds=journey.exit.time_limit_s),
             entry=view.item,
+            entered={name: view.trait(name) for name in read_at_entry(journey)},
         )  # fmt: skip
         person.enrollments.append(entrant)
         return [entrant]
@@ -311,7 +313,7 @@ class Passages(Calling):
         step = self._step(e)
         awaited = step.conditions if isinstance(step, WaitFor) else ()
         conditions = (e.journey.exit.goal, e.journey.exit.disqualified, *awaited)
-        return min((t for c in conditions for t in changes_at(c, view, self._value)), default=None)
+        return min((t for c in conditions for t in changes_at(c, e.sees(view), self._value)), default=None)
 
     def _end(self, e: Enrollment, reason: str, now: datetime, cancel: Person | None = None) -> None:
         e.step, e.wake_at = END, None

@@ -12,7 +12,7 @@ import msgspec
 from cadenza.clock import EPOCH
 from cadenza.definitions.kinds import Branch, Call, HandOff, Identifier, Journey, Split, Step, WaitFor
 from cadenza.definitions.project import Project
-from cadenza.simulate.evaluate import Event, json_text
+from cadenza.simulate.evaluate import Event, Value, View, json_text
 
 START, END = "start", "end"
 _BLOCKED = {"", "null", "none", "undefined", "nan", "unknown", "anonymous", "test", "0", "-1"}
@@ -63,6 +63,8 @@ class Enrollment(msgspec.Struct, kw_only=True, eq=False):
     moves: int = 0
     """How often it has moved from one place to rest to another; entering is one."""
     flags: dict[str, bool] = {}
+    entered: dict[str, Value] = {}
+    """The values at entry of the traits that its conditions read so."""
     jumps: dict[str, int] = {}
     """How often each jump was taken, by its path."""
     seen: set[int] = set()
@@ -83,6 +85,10 @@ class Enrollment(msgspec.Struct, kw_only=True, eq=False):
     """The last question that it put to a service."""
     entry: Event | None = None
     """The record that was the item in which it began."""
+
+    def sees(self, view: View) -> View:
+        """What a condition of this passage sees."""
+        return msgspec.structs.replace(view, flags=self.flags, entered=self.entered)
 
     def due(self, now: datetime) -> bool:
         return self.wake_at is not None and self.wake_at <= now

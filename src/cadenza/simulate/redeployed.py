@@ -69,7 +69,7 @@ class Redeployed(Controlled):
         if fate == "restart":
             person.enrollments.append(Enrollment(
                 eid=enrollment_id(f"{journey.name}:restarted", person.pid, str(e.eid), to_micros(now)), origin=e.origin,
-                journey=journey, key=e.key, entered_at=now, wake_at=now, restarted=True,
+                journey=journey, key=e.key, entered_at=now, wake_at=now, restarted=True, entered=e.entered,
                 limit_at=now + timedelta(seconds=journey.exit.time_limit_s),
             ))  # fmt: skip
         return False

@@ -14,6 +14,7 @@ from cadenza.definitions.builtin import BUILTIN_CONTRACTS, CALL_EVENTS, TASK_EVE
 from cadenza.definitions.contract_fields import declared
 from cadenza.definitions.expression import (
     Agg,
+    AtEntry,
     Consented,
     DateReached,
     EventIs,
@@ -178,6 +179,11 @@ def _reactive(project: Project) -> frozenset[str]:
         | set(TASK_EVENTS)
         | {j.entry.on.event for j in project.journeys if j.entry.on.event}
     )
+
+
+def read_at_entry(journey: Journey) -> frozenset[str]:
+    """The traits whose values at entry the journey's conditions read."""
+    return frozenset(n.name for tree in _expressions(journey) for n in walk(tree) if isinstance(n, AtEntry))
 
 
 def _purposes(project: Project) -> list[str]:

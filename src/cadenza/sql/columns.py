@@ -9,6 +9,7 @@ import msgspec
 from cadenza.definitions.builtin import CALL_EVENTS, TASK_EVENTS
 from cadenza.definitions.expression import (
     Agg,
+    AtEntry,
     Coalesce,
     Consented,
     DateReached,
@@ -23,6 +24,7 @@ from cadenza.definitions.expression import (
     walk,
 )  # fmt: skip
 from cadenza.definitions.flags import calls_in, nested_steps
+from cadenza.definitions.implied import momentary
 from cadenza.definitions.kinds import Branch, Journey, Step, WaitFor
 from cadenza.definitions.project import Project
 
@@ -46,6 +48,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     live: dict[str, Expr]
     values: dict[str, Expr]
     properties: dict[str, Type]
+    traits: dict[str, Type]
     segments: tuple[str, ...]
     consents: tuple[tuple[str, str], ...]
     channels: tuple[str, ...]
@@ -61,6 +64,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     def event_columns(self) -> dict[str, str]:
         """Column -> DDL type of ``event`` beyond the fixed ones."""
         return {f"p_{n}": SQL_TYPE[t] for n, t in self.properties.items()}
+
+
+def entry_column(trait: str, kind: Type) -> str:
+    """The column of ``enrollment`` with a trait's value at entry. Of another type it is another column."""
+    return f"v_{trait}_{kind}"
 
 
 def consent_column(purpose: str, channel: str) -> str:
@@ -83,6 +91,12 @@ def journey_expressions(journey: Journey) -> Iterator[Expr]:
         if node is not None:
             yield node
     yield from _step_expressions(journey.steps)
+
+
+def read_at_entry(journey: Journey) -> frozenset[str]:
+    """The traits whose values at entry the journey's conditions read."""
+    nodes = (node for tree in journey_expressions(journey) for node in walk(tree))
+    return frozenset(node.name for node in nodes if isinstance(node, AtEntry))
 
 
 def _step_expressions(steps: tuple[Step, ...]) -> Iterator[Expr]:
@@ -153,8 +167,8 @@ def schema_of(project: Project, property_types: dict[str, Type]) -> Schema:
     return Schema(
         from_traits=from_traits, stored=stored, live=live,
         values={n: v for n, v in values.items() if n not in live},
-        properties={**property_types, **SYSTEM_PROPERTIES},
-        segments=tuple(s.name for s in project.segments),
+        properties={**property_types, **SYSTEM_PROPERTIES}, traits={t.name: t.type for t in project.traits},
+        segments=tuple(s.name for s in project.segments if not momentary(s)),
         consents=_consents(project),
         channels=tuple(sorted({t.channel for t in project.templates} | {"email"} | {c for _, c in _called(project)})),
     )  # fmt: skip

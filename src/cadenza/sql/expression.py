@@ -6,11 +6,14 @@ the item. The stage that builds the row (``stages/profiles``) supplies exactly t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from sqlglot import exp
 
 from cadenza.definitions.expression import (
     Agg,
+    AtEntry,
     Binary,
     Coalesce,
     Consented,
@@ -27,12 +30,14 @@ from cadenza.definitions.expression import (
     Not,
     OlderThan,
     Prop,
+    Scheduled,
     Trait,
     walk,
 )  # fmt: skip
 from cadenza.ids import BUCKETS, fingerprint
-from cadenza.sql.columns import Schema, consent_column, expand
+from cadenza.sql.columns import Schema, consent_column, entry_column, expand
 from cadenza.sql.local_time import clock_seconds, instant_of
+from cadenza.sql.schedules import next_time
 from cadenza.sql.step import all_of, column, query, sql, text
 
 ROW = "c"
@@ -56,9 +61,14 @@ class Needs:
 
 class Compiler:
     """Expression trees to SQL trees. ``events``: the names present in the wave; an ``event(...)`` on any other
-    is FALSE and costs nothing. None means every name may be present."""
+    is FALSE and costs nothing. None means every name may be present. ``at_entry`` gives the SQL of a trait's value at
+    entry, from its name and column; without it the passage is the row ``e``."""
 
-    def __init__(self, schema: Schema, needs: Needs, events: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, schema: Schema, needs: Needs, events: frozenset[str] | None = None,
+        at_entry: Callable[[str, str], exp.Expr] | None = None,
+    ) -> None:  # fmt: skip
+        self._at_entry = at_entry or (lambda _, kept: column(kept, "e"))
         self._schema = schema
         self._needs = needs
         self._events = events
@@ -83,6 +93,9 @@ class Compiler:
                 case DateReached():
                     at = self._reached_at(node)
                     found.append(exp.Case(ifs=[exp.If(this=exp.GT(this=at, expression=_now()), true=at.copy())]))
+                case Scheduled(arg):
+                    at = next_time(node.cron, _now(), self._zone(node))
+                    found.append(exp.Case(ifs=[exp.If(this=self._compile(arg), true=at)]))
                 case OlderThan(arg, seconds):
                     at = shifted(self._compile(arg), seconds)
                     found.append(exp.Case(ifs=[exp.If(this=exp.GT(this=at, expression=_now()), true=at.copy())]))
@@ -95,6 +108,9 @@ class Compiler:
             case Trait(name):
                 self._needs.traits.add(name)
                 return column(f"t_{name}", ROW)
+            case AtEntry(name):
+                kind = self._schema.traits.get(name)
+                return exp.Null() if kind is None else self._at_entry(name, entry_column(name, kind))
             case Prop(name):
                 alias, prefix = self._properties_of
                 if alias == ROW:
@@ -142,18 +158,24 @@ class Compiler:
                 return column(consent_column(purpose, channel), ROW)
             case DateReached():
                 return exp.paren(exp.LTE(this=self._reached_at(node), expression=_now()), copy=False)
+            case Scheduled(arg):
+                before = exp.Sub(this=_now(), expression=exp.func("to_microseconds", exp.Literal.number(1)))
+                due = exp.EQ(this=next_time(node.cron, before, self._zone(node)), expression=_now())
+                return exp.paren(exp.And(this=exp.paren(self._compile(arg), copy=False), expression=due), copy=False)
             case OlderThan(arg, seconds):
                 return exp.paren(exp.LTE(this=shifted(self._compile(arg), seconds), expression=_now()), copy=False)
         raise AssertionError(f"no SQL for {node!r}")
 
     def _reached_at(self, node: DateReached) -> exp.Expr:
-        own = exp.cast(self._compile(node.right), "varchar", dialect="duckdb")
-        known = exp.In(this=own.copy(), query=query("SELECT tz FROM tz_rule").subquery())
-        zone = (
-            own if node.fallback is None else exp.Case(ifs=[exp.If(this=known, true=own)], default=text(node.fallback))
-        )
         value = exp.cast(self._compile(node.arg), "timestamp", dialect="duckdb")
-        return instant_of(value, zone, node.minus_s, None if node.at is None else clock_seconds(node.at))
+        return instant_of(value, self._zone(node), node.minus_s, None if node.at is None else clock_seconds(node.at))
+
+    def _zone(self, node: DateReached | Scheduled) -> exp.Expr:
+        own = exp.cast(self._compile(node.right), "varchar", dialect="duckdb")
+        if node.fallback is None:
+            return own
+        known = exp.In(this=own.copy(), query=query("SELECT tz FROM tz_rule").subquery())
+        return exp.Case(ifs=[exp.If(this=known, true=own)], default=text(node.fallback))
 
     def _event_is(self, name: str, where: Expr | None) -> exp.Expr:
         if self._events is not None and name not in self._events:

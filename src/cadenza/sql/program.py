@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cadenza.definitions.expression import Agg, Coalesce, Expr, InSegment, Lit, walk
+from cadenza.definitions.expression import Agg, Coalesce, Expr, InSegment, Lit, Scheduled, walk
 from cadenza.definitions.graph import END, START, Bucket, Decide, Graph, Leaf, Stop, Tree, flatten
-from cadenza.definitions.implied import effective, implied
+from cadenza.definitions.implied import effective, implied, momentary
 from cadenza.definitions.kinds import Call, HandOff, Journey, Template
 from cadenza.definitions.liquid import template_variables
 from cadenza.definitions.open_hours import closed_hours
@@ -18,6 +18,7 @@ from cadenza.definitions.typecheck import property_types
 from cadenza.ids import message_id
 from cadenza.sql.columns import Schema, expand, reactive_events, schema_of
 from cadenza.sql.local_wait import CALENDAR_DIMENSIONS, calendar_rows, local_row
+from cadenza.sql.schedules import SCHEDULE_DIMENSIONS, schedule_rows
 
 RESUMES = 4096
 """Resume points are numbered jid * RESUMES + index over all versions."""
@@ -52,6 +53,8 @@ class Program:
         for version in versions:
             self.reactive |= _events_of(version.journey)
         self.segments = {s.name: self._inline(s.when, ()) for s in project.segments}
+        self.scheduled = {s.name: _batch(s.when) for s in project.segments if momentary(s)}
+        """Segments in which one is for an instant, each with the one whose members are looked at."""
         self.templates: dict[str, Template] = {t.name: t for t in project.templates}
         self.variables = {t.name: template_variables(t.subject) | template_variables(t.body) for t in project.templates}
         stops = [stop for version in versions for stop in version.graph.stops]
@@ -91,7 +94,11 @@ class Program:
             _version_rows(self, version, rows)
         calendar_rows(self.project.policy.calendars, rows)
         rows["t_closed"] = [msgspec.structs.asdict(closed) for closed in self.closed]
-        return {name: (columns, rows[name]) for name, columns in DIMENSIONS.items()}
+        tables = DIMENSIONS
+        if self.scheduled:
+            rows |= schedule_rows(s.when.cron for s in self.project.segments if isinstance(s.when, Scheduled))
+            tables = {**DIMENSIONS, **SCHEDULE_DIMENSIONS}
+        return {name: (columns, rows[name]) for name, columns in tables.items()}
 
 
 DIMENSIONS: dict[str, dict[str, str]] = {
@@ -165,6 +172,10 @@ def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[
 def value_text(value: str | int | float | bool) -> str:
     """The text of a literal as it is kept in ``trait_value``."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _batch(tree: Expr) -> str:
+    return tree.arg.name if isinstance(tree, Scheduled) and isinstance(tree.arg, InSegment) else ""
 
 
 def _trigger_row(version: Version) -> dict[str, Any]:

@@ -43,12 +43,28 @@ def condition(project: Project, where: Expr | None) -> exp.Expr:
 def sums_per_arm(project: Project, metric: Metric, holdout: str, span: Span) -> str:
     """SQL of one row per arm: units, complete ones, units seen in both arms, sum and sum of squares of the metric
     over the complete ones."""
-    return _over(_units(project, metric, holdout, span), "arms")
+    return sums_per_arm_of(project, metric, held(holdout), span)
+
+
+def sums_per_arm_of(project: Project, metric: Metric, assigned: exp.Expr, span: Span) -> str:
+    """The same of other units: ``assigned`` is a query of their (pid, arm, ts, origin_pid, bucket)."""
+    return _over(_units(project, metric, assigned, span), "arms")
+
+
+def held(holdout: str) -> exp.Expr:
+    """The assignments under a holdout."""
+    return parse_one(_SCRIPT.step("held", holdout=step.text(holdout)).sql, dialect=step.DIALECT)
+
+
+def walked(ways: list[tuple[int, int, str]]) -> exp.Expr:
+    """The walks by some hops (version, hop), each to the arm named with it."""
+    rows = [exp.Tuple(expressions=[step.number(jid), step.number(hop), step.text(arm)]) for jid, hop, arm in ways]
+    return parse_one(_SCRIPT.step("walked", ways=rows).sql, dialect=step.DIALECT)
 
 
 def values(project: Project, metric: Metric, holdout: str, span: Span) -> str:
     """SQL of (pid, arm, value) of every complete unit, by pid."""
-    return _over(_units(project, metric, holdout, span), "values")
+    return _over(_units(project, metric, held(holdout), span), "values")
 
 
 def entrants(project: Project, metric: Metric, journey: str, span: Span) -> str:
@@ -75,10 +91,10 @@ def _over(units: str, query: str) -> str:
     return tree.with_("units", as_=parse_one(units, dialect=step.DIALECT)).sql(dialect=step.DIALECT)
 
 
-def _units(project: Project, metric: Metric, holdout: str, span: Span) -> str:
+def _units(project: Project, metric: Metric, assigned: exp.Expr, span: Span) -> str:
     return _SCRIPT.step(
         "units",
-        holdout=step.text(holdout),
+        assigned=assigned,
         since=step.instant(span.since.isoformat(" ")),
         until=step.instant(span.until.isoformat(" ")),
         **_counted(project, metric, span.before),

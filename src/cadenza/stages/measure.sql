@@ -8,8 +8,8 @@ WITH ranked AS (
     SELECT a.pid, a.arm, a.ts, a.ts + :within_s * INTERVAL 1 SECOND AS over_at,
            row_number() OVER (PARTITION BY a.pid ORDER BY a.ts, a.origin_pid, a.bucket) AS nth,
            min(a.arm) OVER (PARTITION BY a.pid) <> max(a.arm) OVER (PARTITION BY a.pid) AS crossed
-    FROM assignment AS a
-    WHERE a.holdout = :holdout AND a.ts < :before
+    FROM slot_assigned AS a
+    WHERE a.ts < :before
 ),
 unit AS (
     SELECT pid, arm, ts, over_at, crossed, over_at < :before AND over_at <= :until AS complete
@@ -81,3 +81,12 @@ measured AS (
 )
 SELECT jid, count(*), count(*) FILTER (WHERE complete), coalesce(sum(CAST(:value AS DECIMAL(18, 4))) FILTER (WHERE complete), 0)
 FROM measured GROUP BY jid ORDER BY jid;
+
+-- name: held
+-- The assignments under a holdout.
+SELECT pid, arm, ts, origin_pid, bucket FROM assignment WHERE holdout = :holdout;
+
+-- name: walked
+-- The walks through an experiment, each with its arm.
+SELECT t.pid, k.arm, t.ts, t.eid AS origin_pid, 0 AS bucket
+FROM transition AS t JOIN (VALUES :ways) AS k(jid, hop, arm) ON k.jid = t.jid AND k.hop = t.hop;

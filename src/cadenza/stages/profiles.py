@@ -21,7 +21,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """What a wave's row must hold.
 
     ``recompute``: stored traits come from the event table, else from the profile. ``sent``, ``consents``,
-    ``suppressions``: the wave changed sent traits, statements, suppressions. ``segments``: evaluate them.
+    ``suppressions``: the wave changed sent traits, statements, suppressions. ``segments``: evaluate them;
+    ``scheduled``: also those in which one is for an instant, at a time of a schedule.
     """
 
     traits: frozenset[str]
@@ -34,6 +35,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     suppressions: bool
     segments: bool
     events: bool
+    scheduled: bool = False
 
 
 def take_in(
@@ -89,6 +91,8 @@ def _row(program: Program, shape: Row, typed) -> list[Step]:
     columns += [alias(column(f"t_{n}", "p"), f"t_{n}") for n in _stored_names(program, shape) if n not in stored]
     segment_columns = _segments(program, shape, compiler)
     columns += [alias(sql(f'coalesce(p."s_{n}", FALSE)'), f"s_{n}") for n in schema.segments]
+    if shape.scheduled:
+        columns.append(alias(sql("coalesce(p.check_at <= w.now, FALSE)"), "looked_at"))
     _consents(program, shape, steps, columns, joins)
     _suppressions(program, shape, steps, columns, joins)
     _terms(needs.terms, compiler, steps, columns, joins)
@@ -137,13 +141,26 @@ def _segments(program: Program, shape: Row, compiler: Compiler) -> list[exp.Expr
         return [alias(column(f"s_{n}", "c"), f"n_{n}") for n in program.schema.segments]
     columns = [
         alias(exp.Coalesce(this=compiler.condition(tree), expressions=[exp.false()]), f"n_{name}")
-        for name, tree in program.segments.items()
-    ]
+        for name, tree in program.segments.items() if name not in program.scheduled
+    ]  # fmt: skip
+    if shape.scheduled:
+        columns += [part for name in program.scheduled for part in _momentary(program, name, compiler)]
     edges = [edge for tree in program.segments.values() for edge in compiler.boundaries(tree)]
     check = (
         exp.Least(this=edges[0], expressions=edges[1:], ignore_nulls=True) if edges else sql("CAST(NULL AS TIMESTAMP)")
     )
     return [*columns, alias(check, "check_at")]
+
+
+def _momentary(program: Program, name: str, compiler: Compiler) -> list[exp.Expr]:
+    """Whether one enters a segment of an instant: in an item that is no record, at a time of the schedule, as a member that
+    was to be looked at then or has become one."""
+    became = exp.or_(column("looked_at", "c"), exp.not_(column(f"s_{program.scheduled[name]}", "c")))
+    due = exp.and_(sql("c.offset_ IS NULL").copy(), became, compiler.condition(program.segments[name]))
+    return [
+        alias(exp.Coalesce(this=exp.paren(due), expressions=[exp.false()]), f"n_{name}"),
+        alias(exp.false(), f"s_{name}"),
+    ]
 
 
 def _consents(program, shape, steps, columns, joins) -> None:

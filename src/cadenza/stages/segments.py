@@ -37,13 +37,22 @@ def _memberships(changed: frozenset[tuple[str, bool]], deploy: bool) -> Step:
     return _SCRIPT.step("membership", changes=rows, changed=any_of(tests), cause=cause)
 
 
-def summary(program: Program) -> str | None:
-    """A query that counts, for each segment, who entered and who left in the wave; None without segments."""
+def possible(program: Program, scheduled: bool) -> list[tuple[str, bool]]:
+    """The (segment, entered) changes that a wave may bring. ``scheduled``: also those of an instant."""
+    pairs = [(name, entered) for name in program.schema.segments for entered in (True, False)]
+    return [*pairs, *((name, True) for name in program.scheduled)] if scheduled else pairs
+
+
+def summary(program: Program, scheduled: bool = False) -> str | None:
+    """A query that counts how often each of the ``possible`` changes occurred in the wave; None without segments."""
     if not program.schema.segments:
         return None
+    return program.cached(("segments.summary", scheduled), lambda: _summary(possible(program, scheduled)))
+
+
+def _summary(pairs: list[tuple[str, bool]]) -> str:
     counts = [
-        exp.Filter(this=exp.Count(this=exp.Star()), expression=exp.Where(this=change(s, e)))
-        for s in program.schema.segments for e in (True, False)
+        exp.Filter(this=exp.Count(this=exp.Star()), expression=exp.Where(this=change(s, e))) for s, e in pairs
     ]  # fmt: skip
     query = exp.select(*counts).from_(exp.alias_(exp.to_table("w_ctx"), "c", table=True))
-    return program.cached("segments.summary", lambda: query.sql(dialect="duckdb"))
+    return query.sql(dialect="duckdb")

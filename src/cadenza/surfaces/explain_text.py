@@ -154,6 +154,9 @@ def _source(source: SourceView) -> str:
 def _passage(p: PassageView) -> RenderableType:
     key = f" (key {p.key})" if p.key else ""
     lines: list[RenderableType] = [_line(f"{p.journey}{key}: entered {_at(p.entered_at)} by {p.trigger}", style="bold")]
+    if p.at_entry:
+        was = ", ".join(f"{name} {'unknown' if value is None else value}" for name, value in p.at_entry.items())
+        lines.append(_line(f"at entry: {was}", 4))
     lines += [_line(f"{_at(m.at)}  {m.words}", 4) for m in p.moves]
     for message in p.messages:
         lines += _message(message)

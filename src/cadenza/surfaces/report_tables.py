@@ -12,7 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from cadenza.runtime.report import Report
-from cadenza.runtime.report.figures import ArmFigures, Comparison, Count, JourneyFigures, MessageFigures
+from cadenza.runtime.report.figures import (
+    ArmFigures,
+    Comparison,
+    Count,
+    ExperimentArm,
+    ExperimentFigures,
+    JourneyFigures,
+    MessageFigures,
+)  # fmt: skip
 
 WIDTH = 100
 """Columns of the plain text."""
@@ -90,7 +98,7 @@ def render_report(report: Report) -> list[RenderableType]:
     if report.journeys:
         parts += [_journeys(report.journeys), *_reasons(report.journeys)]
     for journey in report.journeys:
-        parts += [*_versions(journey), *_comparisons(journey.name, journey.comparisons)]
+        parts += [*_versions(journey), *_comparisons(journey.name, journey.comparisons), *_experiments(journey)]
     parts += [
         part for found in report.programmes for part in _comparisons(f"Programme, holdout {found.holdout}", [found])
     ]
@@ -211,6 +219,66 @@ def _comparisons(name: str, found: Iterable[Comparison]) -> Iterator[RenderableT
         for line in _verdict(comparison):
             yield Padding(Text(line), (0, 0, 0, 2))
         yield Text()
+
+
+def _experiments(journey: JourneyFigures) -> Iterator[RenderableType]:
+    for experiment in journey.experiments:
+        days = experiment.within_s / 86400
+        label = f" ({experiment.unit_label})" if experiment.unit_label else ""
+        title = f"{journey.name}, experiment {experiment.name}, {experiment.metric}{label} within {days:g} days: {_ARMS[experiment.kind]}"
+        table = figures_table(
+            "arm", "share", "persons", "per person", "sum", "window not over", "more than the first", "interval"
+        )
+        for arm in experiment.arms:
+            found = arm.lift
+            table.add_row(
+                arm.arm, f"{arm.share_bp / 100:g}%", number(arm.n), amount(arm.mean), amount(arm.total), number(arm.incomplete),
+                amount(found.difference) if found else "", _interval(arm),
+            )  # fmt: skip
+        yield titled(title, table)
+        for line in _said_of(experiment):
+            yield Padding(Text(line), (0, 0, 0, 2))
+        yield Text()
+
+
+_ARMS = {
+    "placebo": "PLACEBO, no message reached anyone",
+    "measured": "arms compared",
+    "mixed": "MIXED, some messages were replayed",
+}
+
+
+def _interval(arm: ExperimentArm) -> str:
+    found = arm.lift
+    if found is None:
+        return ""
+    return "-" if found.low is None else f"{amount(found.low)} to {amount(found.high)}"
+
+
+def _said_of(experiment: ExperimentFigures) -> Iterator[str]:
+    """What the arms say, in sentences; a placebo is never called an effect."""
+    compared = [arm for arm in experiment.arms if arm.lift is not None and arm.lift.low is not None]
+    if compared and compared[0].lift is not None:
+        together = "" if len(compared) == 1 else "; all together miss the truth once in 20"
+        yield f"Intervals: {compared[0].lift.level:.1%} ({compared[0].lift.method}){together}."
+    if experiment.kind == "placebo":
+        yield "Nothing was sent, so the differences are chance."
+    elif compared:
+        told = [arm.arm for arm in compared if arm.lift is not None and not arm.lift.covers_zero]
+        which = f"in {', '.join(told)}" if told else "in any arm"
+        yield f"Chance alone does {'not explain' if told else 'explain'} the difference {which}."
+    for arm in experiment.arms:
+        if arm.lift is not None and arm.lift.mde is not None:
+            yield f"{arm.arm}: a true difference of {amount(arm.lift.mde)} or more would be found 8 times in 10 with this many persons."
+        if arm.lift is not None and arm.lift.note:
+            yield f"{arm.arm}: {arm.lift.note}"
+    if (ratio := experiment.sample_ratio) is None:
+        yield "The arms or their shares changed on the way, so the split is not checked."
+    elif ratio.p_value is not None:
+        said = "as declared" if ratio.ok else "NOT as declared: do not read the differences"
+        yield f"The persons of the arms are {said} (p = {ratio.p_value:.3f})."
+    if experiment.crossed:
+        yield f"{number(experiment.crossed)} persons were in several arms before a merge; they count where they were first."
 
 
 _KINDS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from cadenza.definitions.implied import effective
 from cadenza.definitions.kinds import Journey
 from cadenza.definitions.trigger_text import trigger_words
 from cadenza.ports.engine import Engine
+from cadenza.runtime.explain.not_qualified import shown
 from cadenza.runtime.explain.views import (
     CallView,
     DeliveryView,
@@ -26,6 +28,7 @@ from cadenza.runtime.explain.views import (
 )  # fmt: skip
 from cadenza.runtime.explain.wording import answered, judged, moved, position, refused, worked
 from cadenza.sql import step
+from cadenza.sql.columns import read_at_entry
 from cadenza.sql.step import number
 
 _SCRIPT = step.Script.beside(__file__, "explain")
@@ -77,6 +80,7 @@ class _Story:
         self._changes = rows("task_changes", 0) if self._tasks else {}
         self._calls = rows("calls", 0)
         self._answers = rows("answers", 0) if self._calls else {}
+        self._engine, self._pid = engine, pid
 
     def passage(self, row: tuple[Any, ...]) -> PassageView:
         eid, name, version, text, key, entered, offset, at_step, wake_at, path, ended, reason, record, by, still = row
@@ -90,8 +94,23 @@ class _Story:
             position=position(journey, path, None) if lives else None, wakes_at=wake_at if lives else None,
             ended_at=ended, ended_by=by, reason=reason, paused_since=still if lives else None,
             tasks=tuple(self._task(task) for task in self._tasks.get((eid,), ())),
-            calls=tuple(self._call(call) for call in self._calls.get((eid,), ())),
+            calls=tuple(self._call(call) for call in self._calls.get((eid,), ())), at_entry=self._at_entry(journey, eid),
         )  # fmt: skip
+
+    def _at_entry(self, journey: Journey | None, eid: int) -> dict[str, str | None]:
+        names = sorted(read_at_entry(journey)) if journey is not None else []
+        return {name: self._kept.get((eid, name)) for name in names}
+
+    @cached_property
+    def _kept(self) -> dict[tuple[int, str], str | None]:
+        """The values kept with the person's passages, by enrollment and trait."""
+        columns = self._engine.query(_SCRIPT.step("kept_columns").sql)
+        found: dict[tuple[int, str], str | None] = {}
+        for (name,) in columns:
+            trait = name.removeprefix("v_").rpartition("_")[0]
+            kept = self._engine.query(_SCRIPT.step("kept", pid=number(self._pid), value=step.column(name, "e")).sql)
+            found |= {(eid, trait): shown(value) for eid, value in kept if value is not None}
+        return found
 
     def _move(self, journey: Journey | None, row: tuple[Any, ...]) -> MoveView:
         _, at, cause, _, _, to_path, to_kind, hop, offset, record, since = row
@@ -149,7 +168,7 @@ def _entry(journey: Journey | None, offset: int | None, record: str | None) -> s
         return "another journey"
     if journey is None or effective(journey).entry.on.segment is None:
         return by
-    if journey.entry.on.segment is None:
+    if journey.entry.on.segment is None or journey.entry.on.schedule is not None:
         return trigger_words(journey) + (" as time passed" if offset is None else f" with {by}")
     verb = {"entered": "entering", "left": "leaving"}[journey.entry.on.change]
     return f"{verb} segment '{journey.entry.on.segment}' " + ("as time passed" if offset is None else f"with {by}")

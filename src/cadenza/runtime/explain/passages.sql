@@ -84,3 +84,11 @@ ORDER BY 1, 2, 3;
 SELECT v.journey, v.definition, r.ts, r.reason, r.rule, r.offset_, t.name
 FROM refusal r JOIN journey_version v ON v.jid = r.jid LEFT JOIN event t ON t.offset_ = r.offset_
 WHERE r.pid = :pid AND :chosen ORDER BY r.ts, v.journey;
+
+-- name: kept_columns
+-- The columns with values that traits had at entry.
+SELECT column_name FROM duckdb_columns() WHERE table_name = 'enrollment' AND starts_with(column_name, 'v_') AND NOT internal ORDER BY column_name;
+
+-- name: kept
+-- Such a value of each passage.
+SELECT e.eid, :value FROM enrollment AS e WHERE e.pid = :pid;

@@ -197,6 +197,8 @@ class PassageView(_View, frozen=True, kw_only=True):
     paused_since: datetime | None = None
     tasks: tuple[TaskView, ...] = ()
     calls: tuple[CallView, ...] = ()
+    at_entry: dict[str, str | None] = {}
+    """The traits whose values at entry its conditions read, with these values."""
 
 
 class RefusalView(_View, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from cadenza.definitions.kinds import (
     Branch,
     Call,
     Enter,
+    Experiment,
     HandOff,
     Journey,
     Jump,
@@ -169,7 +170,7 @@ def taken(journey: Journey | None, said: str) -> str:
     path, _, choice = said.partition(": ")
     found = steps_by_path(journey).get(path) if journey is not None else None
     if isinstance(found, Split):
-        return f"split {found.name}: {choice}"
+        return f"{'experiment' if isinstance(found, Experiment) else 'split'} {found.name}: {choice}"
     if isinstance(found, WaitFor) and choice == "already matched":
         return "what it waits for was true already"
     if isinstance(found, WaitFor) and (own := _AWAITED.match(choice)):

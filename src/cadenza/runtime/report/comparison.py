@@ -37,29 +37,29 @@ class Comparisons:
         live_from: datetime | None,
     ) -> None:  # fmt: skip
         self._engine = engine
-        self._project = project
+        self.project = project
         self._versions = versions
         self._before = before
         bounds = [EPOCH, FOREVER] if live_from is None else [EPOCH, min(live_from, FOREVER), FOREVER]
-        self._spans = [
+        self.spans = [
             measure.Span(since=since, until=until, before=before) for since, until in itertools.pairwise(bounds)
         ]
 
     def of(self, journey: Journey) -> tuple[Comparison, ...]:
         """Of its holdout, then of those of its steps; of each replayed units first, then live ones. Spans without any unit are
         left out."""
-        metric = self._project.metric(journey.outcome.metric)
+        metric = self.project.metric(journey.outcome.metric)
         own = self._each(journey.holdout, metric, "journey") if journey.holdout is not None else ()
         steps = {held.holdout.name: held.holdout for held in step_holdouts(journey)}
         return (*own, *(c for held in steps.values() for c in self._each(held, metric, "step")))
 
     def programmes(self) -> tuple[Comparison, ...]:
         """Of every programme that says by what it is measured."""
-        named = [(p.holdout, p.metric) for p in self._project.policy.programmes if p.metric is not None]
-        return tuple(c for held, metric in named for c in self._each(held, self._project.metric(metric), "programme"))
+        named = [(p.holdout, p.metric) for p in self.project.policy.programmes if p.metric is not None]
+        return tuple(c for held, metric in named for c in self._each(held, self.project.metric(metric), "programme"))
 
     def _each(self, holdout: Holdout, metric: Metric, level: Level) -> tuple[Comparison, ...]:
-        found = (self._compare(holdout, metric, span, level) for span in self._spans)
+        found = (self._compare(holdout, metric, span, level) for span in self.spans)
         return tuple(comparison for comparison in found if comparison is not None)
 
     def since(self, journey: Journey, at: datetime) -> Comparison | None:
@@ -67,12 +67,12 @@ class Comparisons:
         if journey.holdout is None:
             return None
         span = measure.Span(since=at, until=FOREVER, before=self._before)
-        return self._compare(journey.holdout, self._project.metric(journey.outcome.metric), span)
+        return self._compare(journey.holdout, self.project.metric(journey.outcome.metric), span)
 
     def _compare(
         self, holdout: Holdout, metric: Metric, span: measure.Span, level: Level = "journey"
     ) -> Comparison | None:
-        rows = self._engine.query(measure.sums_per_arm(self._project, metric, holdout.name, span))
+        rows = self._engine.query(measure.sums_per_arm(self.project, metric, holdout.name, span))
         if not rows:
             return None
         sums: dict[str, _Sums] = {row[0]: (row[1], row[2], row[3], Decimal(row[4]), Decimal(row[5])) for row in rows}
@@ -83,7 +83,7 @@ class Comparisons:
             unit_label=metric.unit_label, within_s=metric.within_s,
             treated=_arm("treated", treated), held_out=_arm("holdout", held),
             crossed=treated[2] + held[2],
-            lift=_lift(metric, treated, held),
+            lift=lift_of(metric, treated, held),
             sample_ratio=ratio.check(treated[0], held[0], holdout.share_bp) if steady else None,
         )  # fmt: skip
 
@@ -93,8 +93,11 @@ class Comparisons:
         return {h.share_bp for h in held if h.name == holdout.name} | {holdout.share_bp}
 
     def _kind(self, holdout: Holdout, span: measure.Span) -> Literal["placebo", "measured", "mixed"]:
-        names = {h.name for h in holdouts_of(self._project) if h.holdout.name == holdout.name}
-        journeys = [j.name for j in self._project.journeys if j.name in names or j.programme in names]
+        names = {h.name for h in holdouts_of(self.project) if h.holdout.name == holdout.name}
+        return self.kind_of([j.name for j in self.project.journeys if j.name in names or j.programme in names], span)
+
+    def kind_of(self, journeys: list[str], span: measure.Span) -> Literal["placebo", "measured", "mixed"]:
+        """Whether the messages of some journeys reached anybody, in a span."""
         deliverable, replayed = self._engine.query(
             _SCRIPT.step(
                 "delivered", journeys=[step.text(name) for name in journeys],
@@ -107,11 +110,11 @@ class Comparisons:
         return "mixed" if replayed else "measured"
 
 
-def _lift(metric: Metric, treated: _Sums, held: _Sums) -> lift.Lift:
+def lift_of(metric: Metric, treated: _Sums, held: _Sums, level: float = lift.LEVEL) -> lift.Lift:
     """The difference over complete units; a conversion is a share, everything else a mean."""
     if metric.kind == "conversion":
-        return lift.proportion_difference(treated[1], int(treated[3]), held[1], int(held[3]))
-    return lift.mean_difference(treated[1], treated[3], treated[4], held[1], held[3], held[4])
+        return lift.proportion_difference(treated[1], int(treated[3]), held[1], int(held[3]), level)
+    return lift.mean_difference(treated[1], treated[3], treated[4], held[1], held[3], held[4], level)
 
 
 def _arm(arm: Literal["treated", "holdout"], sums: _Sums) -> ArmFigures:

@@ -17,6 +17,7 @@ from cadenza.errors import CadenzaError, near_miss
 from cadenza.ports.engine import Engine
 from cadenza.runtime.history import Deployed, deployed
 from cadenza.runtime.report.comparison import FOREVER, Comparisons
+from cadenza.runtime.report.experiments import Experiments
 from cadenza.runtime.report.figures import (
     Check,
     Count,
@@ -181,6 +182,7 @@ def _journeys(
     candidates = triggered(engine, versions, cut.before)
     candidates.update(asked(engine, versions, cut.before))
     several = by_version(engine, project, cut.before)
+    experiments = Experiments(engine, comparisons)
     current = {j.name: j for j in project.journeys}
     figures, checks = [], []
     for name in dict.fromkeys([*current, *sorted({*candidates, *entered, *refused, *unqualified})]):
@@ -192,6 +194,7 @@ def _journeys(
             comparisons=comparisons.of(current[name]) if name in current else (),
             tasks=tuple(ways[name, "hand_off"]), calls=tuple(ways[name, "call"]),
             restarted=sum(c.n for c in exits.get(name, ()) if c.name == "restarted"), versions=several.get(name, ()),
+            experiments=experiments.of(current[name]) if name in current else (),
         )  # fmt: skip
         figures.append(one)
         checks += _journey_checks(one, messages.rows(name))

@@ -9,7 +9,7 @@ import msgspec
 
 from cadenza.definitions.holdouts import Level
 from cadenza.statistics.lift import Lift
-from cadenza.statistics.ratio import RatioCheck
+from cadenza.statistics.ratio import ArmsCheck, RatioCheck
 
 
 class _Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +119,32 @@ class VersionFigures(_Figures, frozen=True, kw_only=True):
     incomplete: int
 
 
+class ExperimentArm(_Figures, frozen=True, kw_only=True):
+    """One arm of an experiment, as ``ArmFigures``. ``lift``: against the first arm, which has none."""
+
+    arm: str
+    share_bp: int
+    n: int = 0
+    total: float = 0.0
+    mean: float | None = None
+    incomplete: int = 0
+    lift: Lift | None = None
+
+
+class ExperimentFigures(_Figures, frozen=True, kw_only=True):
+    """The arms of an experiment on its metric, from each person's first walk through it. ``kind`` and ``crossed`` as in
+    ``Comparison``; ``sample_ratio`` is None when arms or shares changed on the way."""
+
+    kind: Literal["placebo", "measured", "mixed"]
+    name: str
+    metric: str
+    unit_label: str
+    within_s: int
+    arms: tuple[ExperimentArm, ...]
+    crossed: int
+    sample_ratio: ArmsCheck | None
+
+
 class JourneyFigures(_Figures, frozen=True, kw_only=True):
     """One journey, all its versions. ``candidates`` is counted from triggers and from steps that enter it, not from what
     became of them; ``restarted``: passages that began again in a new version. ``versions``: where there were several."""
@@ -137,6 +163,7 @@ class JourneyFigures(_Figures, frozen=True, kw_only=True):
     calls: tuple[Count, ...] = ()
     restarted: int = 0
     versions: tuple[VersionFigures, ...] = ()
+    experiments: tuple[ExperimentFigures, ...] = ()
 
 
 class Check(_Figures, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ _NOT_QUALIFIED = {
 
 def hints(report: Report, project: Project) -> tuple[Hint, ...]:
     """At most ten next steps, the gravest first."""
-    found = [*_sums(report), *_quarantine(report), *_ratios(report)]
+    found = [*_sums(report), *_quarantine(report), *_ratios(report), *_experiments(report)]
     for figures in report.journeys:
         found += [*_entries(figures, report, project), *_messages(figures), *_delivery(figures)]
     found += [*_comparisons(report, project), *_people(report)]
@@ -75,6 +75,16 @@ def _ratios(report: Report) -> Iterator[Hint]:
                 fact=f"{name}: the arms are not in the declared ratio ({comparison.holdout}).",
                 todo="Something decides after assignment. Do not read the difference before it is found.",
             )
+
+
+def _experiments(report: Report) -> Iterator[Hint]:
+    for figures in report.journeys:
+        for experiment in figures.experiments:
+            if experiment.sample_ratio is not None and not experiment.sample_ratio.ok:
+                yield Hint(
+                    fact=f"{figures.name}: the arms of the experiment '{experiment.name}' are not in the declared ratio.",
+                    todo="Something decides after the arms are drawn. Do not read the differences before it is found.",
+                )
 
 
 def _entries(figures: JourneyFigures, report: Report, project: Project) -> Iterator[Hint]:

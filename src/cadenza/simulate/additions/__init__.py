@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from cadenza.simulate.addition import Addition
 from cadenza.simulate.additions import (
+    at_entry,
     calls,
     caps,
     control,
     enters,
     entries,
     exits,
+    experiments,
     hand_off,
     holdouts,
     hours,
     jumps,
     local_waits,
     merges,
+    schedules,
     suppressions,
     values,
     versions,
@@ -23,12 +26,14 @@ from cadenza.simulate.additions import (
 )
 
 ADDITIONS: dict[str, Addition] = {
+    "at_entry": at_entry.ADDITION,
     "calls": calls.ADDITION,
     "caps": caps.ADDITION,
     "control": control.ADDITION,
     "enters": enters.ADDITION,
     "entries": entries.ADDITION,
     "exits": exits.ADDITION,
+    "experiments": experiments.ADDITION,
     "hand_off": hand_off.ADDITION,
     "holdouts": holdouts.ADDITION,
     "hours": hours.ADDITION,
@@ -36,6 +41,7 @@ ADDITIONS: dict[str, Addition] = {
     "local_waits": local_waits.ADDITION,
     "merges": merges.ADDITION,
     "suppressions": suppressions.ADDITION,
+    "schedules": schedules.ADDITION,
     "values": values.ADDITION,
     "waits": waits.ADDITION,
     "versions": versions.ADDITION,

@@ -18,7 +18,9 @@ from cadenza.stages.journeys.entering import (
     record_entries as record_entries,
 )
 from cadenza.stages.journeys.keeping import (
+    keep_at_entry as keep_at_entry,
     kept_columns as kept_columns,
+    read_at_entry as read_at_entry,
     remembering as remembering,
 )
 from cadenza.stages.journeys.leaving import (

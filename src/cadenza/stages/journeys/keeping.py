@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from cadenza.definitions.expression import Trait
 from cadenza.definitions.graph import Stop, without_events
+from cadenza.sql import columns
+from cadenza.sql.columns import SQL_TYPE, entry_column
 from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import RESUMES, Program
 from cadenza.sql.step import Script, Step, case_on, number, sql
@@ -23,10 +26,46 @@ def kept_columns(program: Program) -> dict[str, str]:
 
 def _kept_columns(program: Program) -> dict[str, str]:
     """``check_at``: see ``rechecking``. ``seen``: the conditions of a wait for all that have been TRUE, one bit each."""
-    columns = {"check_at": "TIMESTAMP"} if windowed_journeys(program) else {}
+    found = {"check_at": "TIMESTAMP"} if windowed_journeys(program) else {}
     if every_awaited(program, every_stop(program)):
-        columns["seen"] = "INTEGER"
-    return columns
+        found["seen"] = "INTEGER"
+    kinds = program.schema.traits
+    read = sorted(name for names in read_at_entry(program).values() for name in names)
+    return found | {entry_column(name, kinds[name]): SQL_TYPE[kinds[name]] for name in read}
+
+
+def read_at_entry(program: Program) -> dict[int, tuple[str, ...]]:
+    """The versions whose conditions read values at entry, each with the traits."""
+    return program.cached("journeys.read_at_entry", lambda: _read_at_entry(program))
+
+
+def _read_at_entry(program: Program) -> dict[int, tuple[str, ...]]:
+    found = {}
+    for jid, version in sorted(program.versions.items()):
+        names = columns.read_at_entry(version.journey) & program.schema.traits.keys()
+        if names:
+            found[jid] = tuple(sorted(names))
+    return found
+
+
+def keep_at_entry(program: Program, jids: frozenset[int]) -> list[Step]:
+    """Keep, with the passages that begin in these journeys, the values that their conditions read later."""
+    jids = frozenset(jid for jid in jids if jid in read_at_entry(program))
+    key = ("journeys.keep_at_entry", jids)
+    return program.cached(key, lambda: [_keep_at_entry(program, jids)]) if jids else []
+
+
+def _keep_at_entry(program: Program, jids: frozenset[int]) -> Step:
+    compiler, kinds = Compiler(program.schema, Needs()), program.schema.traits
+    names = sorted({name for jid in jids for name in read_at_entry(program)[jid]})
+    values = [
+        exp.EQ(
+            this=exp.column(exp.to_identifier(entry_column(name, kinds[name]), quoted=True)),
+            expression=compiler.condition(Trait(name)),
+        )
+        for name in names
+    ]
+    return _SCRIPT.step("keep_at_entry", kept=values, jids=[number(jid) for jid in sorted(jids)])
 
 
 def every_awaited(program: Program, stops: Frontier) -> Frontier:
@@ -78,7 +117,7 @@ def _ids(stops: Frontier) -> list[exp.Expr]:
 
 
 def _at_stops(program: Program, stops: Frontier, events: frozenset[str] | None) -> exp.Expr:
-    compiler = Compiler(program.schema, Needs()) if events is None else compiler_of(program, events)
+    compiler = compiler_of(program, events or frozenset(), "enrollment")
     arms = []
     for jid, step in sorted(stops):
         stop = program.versions[jid].graph.stops[step]

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
+from sqlglot import exp
 
 from cadenza.definitions.flags import flags_of
 from cadenza.definitions.graph import START_PATH, Stop
 from cadenza.sql.program import Version
-from cadenza.sql.step import Script, Step
+from cadenza.sql.step import Script, Step, alias, column, query
 
 _SCRIPT = Script.beside(__file__, "journeys")
 
@@ -97,20 +98,21 @@ def rows(found: Iterable[Migration]) -> list[dict[str, object]]:
     return [{name: getattr(m, name) for name in COLUMNS} for m in found if m.fate != "pin"]
 
 
-def migrate(seen: bool) -> list[Step]:
-    """Move, end and begin again whom ``t_migration`` says, at the variable ``horizon``. ``seen``: passages keep what
-    several conditions have said."""
-    names = [
-        "w_leaving",
-        "unhold",
-        "leave_end",
-        "leave_rest",
-        "restart",
-        "map",
-        "mapped",
-        *(["forget_seen"] if seen else []),
-    ]
-    return [_SCRIPT.step(name) for name in names]
+def migrate(columns: frozenset[str]) -> list[Step]:
+    """Move, end and begin again whom ``t_migration`` says, at the variable ``horizon``. ``columns``: those of
+    ``enrollment``. Who begins again keeps the values at entry that the passage before has kept."""
+    before = ["w_leaving", "unhold", "leave_end", "leave_rest"]
+    after = ["map", "mapped", *(["forget_seen"] if "seen" in columns else [])]
+    kept = [_of_the_passage(name) for name in sorted(columns) if name.startswith("v_")]
+    return [*map(_SCRIPT.step, before), _SCRIPT.step("restart", kept=kept), *map(_SCRIPT.step, after)]
+
+
+def _of_the_passage(name: str) -> exp.Expr:
+    value = query("SELECT o.kept_ FROM enrollment AS o WHERE o.eid = w.eid")
+    for found in list(value.find_all(exp.Column)):
+        if found.name == "kept_":
+            found.replace(column(name, "o"))
+    return alias(value.subquery(), name)
 
 
 def look() -> Step:

@@ -18,8 +18,8 @@ UPDATE enrollment SET step = -1, wake_at = NULL FROM w_leaving AS w WHERE w.rid 
 INSERT INTO enrollment BY NAME
 SELECT CAST(md5_number_upper(journey || ':restarted|' || CAST(pid AS VARCHAR) || '|' || CAST(eid AS VARCHAR) || '|' || CAST(epoch_us(getvariable('horizon')) AS VARCHAR)) >> 1 AS BIGINT) AS eid,
   pid, origin_pid, new_jid AS jid, key, getvariable('horizon') AS entered_at, entry_offset, getvariable('horizon') + to_seconds(limit_s) AS limit_at,
-  to_step AS step, getvariable('horizon') AS wake_at, CAST(NULL AS TIMESTAMP) AS due_since
-FROM w_leaving WHERE fate = 'restart';
+  to_step AS step, getvariable('horizon') AS wake_at, CAST(NULL AS TIMESTAMP) AS due_since, :kept
+FROM w_leaving AS w WHERE fate = 'restart';
 
 -- name: map
 -- Those who go over stand at the step that the map names, with their clocks.

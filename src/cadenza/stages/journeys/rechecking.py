@@ -7,9 +7,10 @@ from sqlglot import exp
 from cadenza.definitions.expression import Expr
 from cadenza.definitions.graph import without_events
 from cadenza.sql.columns import expand
-from cadenza.sql.expression import Compiler, Needs
+from cadenza.sql.expression import Compiler
 from cadenza.sql.program import Program, Version, windowed
 from cadenza.sql.step import Script, Step, case_on, column, number, sql
+from cadenza.stages.journeys.compiling import compiler_of
 from cadenza.stages.journeys.reach import Frontier, reachable_hops
 
 _SCRIPT = Script.beside(__file__, "journeys")
@@ -55,7 +56,7 @@ def recheck(program: Program, stops: Frontier) -> Step:
 
 
 def _recheck(program: Program, stops: Frontier) -> Step:
-    at = _instants(program, stops, Compiler(program.schema, Needs()))
+    at = _instants(program, stops, compiler_of(program, None, "enrollment"))
     return _SCRIPT.step("recheck", at=at, jids=[number(jid) for jid in sorted({jid for jid, _ in stops})])
 
 

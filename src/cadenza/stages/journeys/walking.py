@@ -11,7 +11,7 @@ from cadenza.sql.expression import ROW, Compiler, bucket
 from cadenza.sql.program import RESUMES, Program, only_split
 from cadenza.sql.step import Script, Step, any_of, case_on, column, number, query, sql, text
 from cadenza.stages.journeys import leaving
-from cadenza.stages.journeys.compiling import compiler_of, per_journey
+from cadenza.stages.journeys.compiling import compiler_of, compiler_of_moves, per_journey
 from cadenza.stages.journeys.keeping import all_seen
 from cadenza.stages.journeys.reach import Frontier, Ways
 
@@ -63,7 +63,7 @@ def _goers(program: Program, frontier: Frontier, entrants: bool, events: frozens
         return [_SCRIPT.step("w_go_none")]
     dated = any(program.versions[jid].graph.stops[step].kind == "wait_date" for jid, step in frontier)
     way = query("SELECT d.way FROM w_dated AS d WHERE d.eid = s.eid").subquery() if dated else exp.Null()
-    steps = [_SCRIPT.step("w_go", matched=_matched(program, frontier, compiler_of(program, events)), dated=way)]
+    steps = [_SCRIPT.step("w_go", matched=_matched(program, frontier, compiler_of(program, events, "s")), dated=way)]
     return [*steps, _SCRIPT.step("w_go_entrants")] if entrants else steps
 
 
@@ -80,7 +80,7 @@ def moves(program: Program, taken: Ways, events: frozenset[str]) -> Step:
 
 def _moves(program: Program, taken: Ways, events: frozenset[str]) -> Step:
     resumes = frozenset(program.versions[jid].resume(step, way) for jid, step, way in taken)
-    return _SCRIPT.step("w_move", hop=_hop_case(program, resumes, compiler_of(program, events)), bucket=_drawn())
+    return _SCRIPT.step("w_move", hop=_hop_case(program, resumes, compiler_of_moves(program, events)), bucket=_drawn())
 
 
 def _matched(program: Program, frontier: Frontier, compiler: Compiler) -> exp.Expr:
@@ -139,7 +139,7 @@ def after_sends(program: Program, sends: Frontier, events: frozenset[str]) -> li
 
 
 def _after_sends(program: Program, sends: Frontier, events: frozenset[str]) -> list[Step]:
-    compiler = compiler_of(program, events)
+    compiler = compiler_of_moves(program, events)
     resumes = frozenset(program.versions[j].resume(s, "verdict") for j, s in sends)
     renamed = {"w_move": "w_move_after", "w_go": "w_go_after"}
     return [
