@@ -86,7 +86,7 @@ WHERE k.deliverable AND k.refused IS NULL;
 -- And those that consent or suppression of this wave forbids.
 INSERT INTO cancellation
 SELECT k.call_id, c.now, CASE WHEN :suppressed IN (:strong) THEN 'suppressed' ELSE 'no_consent' END, getvariable('wave') FROM service_call AS k JOIN w_ctx AS c ON c.pid = k.pid
-ANTI JOIN slot_told AS o ON o.message_id = k.call_id AND o.at_ <= c.now ANTI JOIN cancellation AS n ON n.message_id = k.call_id
+ANTI JOIN slot_told AS o ON o.message_id = k.call_id AND (o.at_ < c.now OR (o.at_ = c.now AND c.offset_ IS NOT NULL)) ANTI JOIN cancellation AS n ON n.message_id = k.call_id
 WHERE k.deliverable AND k.refused IS NULL AND k.purpose IS NOT NULL AND (coalesce(:suppressed IN (:strong), FALSE) OR NOT :consented);
 
 -- name: told

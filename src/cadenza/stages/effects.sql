@@ -13,7 +13,7 @@ SELECT m.message_id, x.now, x.reason, getvariable('wave') FROM message AS m JOIN
 ANTI JOIN (
   SELECT message_id, TIMESTAMP '0001-01-01' AS at_ FROM message_outcome
   UNION ALL SELECT p_message_id, recorded_at FROM t_queue WHERE kind = 'outcome'
-) AS o ON o.message_id = m.message_id AND o.at_ <= x.now ANTI JOIN cancellation AS n ON n.message_id = m.message_id
+) AS o ON o.message_id = m.message_id AND (o.at_ < x.now OR (o.at_ = x.now AND x.offset_ IS NOT NULL)) ANTI JOIN cancellation AS n ON n.message_id = m.message_id
 WHERE m.deliverable;
 
 -- name: cancel_withdrawn
@@ -24,7 +24,7 @@ FROM message AS m JOIN w_ctx AS c ON c.pid = m.pid
 ANTI JOIN (
   SELECT message_id, TIMESTAMP '0001-01-01' AS at_ FROM message_outcome
   UNION ALL SELECT p_message_id, recorded_at FROM t_queue WHERE kind = 'outcome'
-) AS o ON o.message_id = m.message_id AND o.at_ <= c.now ANTI JOIN cancellation AS n ON n.message_id = m.message_id
+) AS o ON o.message_id = m.message_id AND (o.at_ < c.now OR (o.at_ = c.now AND c.offset_ IS NOT NULL)) ANTI JOIN cancellation AS n ON n.message_id = m.message_id
 WHERE m.deliverable AND (:suppressed IN ('hard_bounce', 'complaint', 'legal') OR (m.message_class = 'marketing' AND (:suppressed IS NOT NULL OR NOT :consented)));
 
 -- name: outbox_span

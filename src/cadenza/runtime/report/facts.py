@@ -141,7 +141,7 @@ def _people(facts: _Facts, project: Project) -> tuple[People, Check]:
 
 def _segments(facts: _Facts, project: Project) -> tuple[SegmentFigures, ...]:
     counted = {name: (members, ever) for name, members, ever in facts.rows("segments") if not is_implied(name)}
-    names = dict.fromkeys([*(s.name for s in project.segments), *counted])
+    names = dict.fromkeys([*(s.name for s in project.segments if not is_implied(s.name)), *counted])
     return tuple(
         SegmentFigures(name=name, members=members, ever=ever)
         for name in names
@@ -153,7 +153,7 @@ def _profile_checks(
     facts: _Facts, project: Project, people: People, segments: Iterable[SegmentFigures]
 ) -> tuple[Check, ...]:
     """The profiles are state, the membership intervals are facts: at the present they must agree."""
-    names = [s.name for s in project.segments]
+    names = [s.name for s in project.segments if not is_implied(s.name)]
     sums = [step.sql(f'count(*) FILTER (WHERE "s_{name}")') for name in names]
     living, *members = facts.state("profiles", counts=sums)[0]
     counted = {s.name: s.members for s in segments}
