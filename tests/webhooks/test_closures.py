@@ -20,7 +20,15 @@ TYPES = {
     "b": "boolean", "c": "boolean", "t": "timestamp", "v": "timestamp",
 }  # fmt: skip
 SCHEMA = Schema(
-    traits={}, from_traits=dict(TYPES), stored={}, live={}, values={}, properties={}, segments=(), consents=(), channels=()
+    traits={},
+    from_traits=dict(TYPES),
+    stored={},
+    live={},
+    values={},
+    properties={},
+    segments=(),
+    consents=(),
+    channels=(),
 )
 TEXTS = st.text(st.sampled_from("ab%_é\n'"), max_size=6)
 INSTANTS = st.integers(0, 10**9).map(lambda n: datetime(2026, 1, 1) + timedelta(microseconds=n * 997))
