@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cadenza.errors import LedgerError
+from cadenza.errors import LedgerError, StoreError
 from cadenza.runtime.rebuild import rebuild
 from cadenza.runtime.tick import Ticker
 from cadenza.simulate.worlds import seeded
@@ -87,6 +87,15 @@ def test_the_store_is_replaced_and_whole_again(state: Path) -> None:
     rows, outbox = stored.observed(state, WORLD)
     assert rows["transitions"] and rows == expected
     assert outbox == messages, "nothing is handed over again"
+
+
+def test_the_store_of_another_version_is_named_and_made_anew(state: Path) -> None:
+    expected, _ = stored.observed(state, WORLD)
+    _store(state, "ALTER TABLE suppression DROP COLUMN reason")
+    with pytest.raises(StoreError, match=r"another version .* 'suppression' has no column 'reason'.*cadenza rebuild"):
+        stored.live(state, WORLD)
+    rebuild(state, False)
+    assert stored.observed(state, WORLD)[0] == expected
 
 
 def test_a_lost_store_is_made_from_the_log(state: Path) -> None:

@@ -15,7 +15,7 @@ from cadenza.sql.columns import Schema
 from cadenza.sql.expression import Compiler, Needs
 from cadenza.sql.program import Program, Version
 from cadenza.sql.step import Step, sql
-from cadenza.sql.tables import BY_NAME, create_statements
+from cadenza.sql.tables import BY_NAME, TABLES, create_statements
 from cadenza.stages import events, identity, journeys, profiles, segments, tasks
 from cadenza.stages.journeys import control, migrating
 
@@ -36,13 +36,30 @@ def deploy_body(project: Project) -> bytes:
 
 
 def prepare(engine: Engine) -> None:
-    """Create the tables of an empty store; an existing one is left as it is."""
+    """Create the tables of an empty store; an existing one is left as it is. StoreError: it is of another catalogue."""
     with engine.transaction():
+        _check_columns(engine)
         for statement in create_statements():
             engine.execute(statement)
         if engine.query("SELECT count(*) FROM clock")[0][0] == 0:
             engine.execute(f"INSERT INTO clock VALUES (0, TIMESTAMP '{FAR_PAST}', TIMESTAMP '{FAR_PAST}', 0, 0)")
             engine.append_json("tz_rule", BY_NAME["tz_rule"].columns, zones.rows())
+
+
+def _check_columns(engine: Engine) -> None:
+    """A store that another version of Cadenza made has its tables, perhaps not its columns. The log has everything."""
+    found: dict[str, set[str]] = {}
+    for table, name in engine.query(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database() AND NOT internal"
+    ):
+        found.setdefault(table, set()).add(name)
+    for table in TABLES:
+        lacks = [name for name in table.columns if name not in found.get(table.name, table.columns)]
+        if lacks:
+            raise StoreError(
+                f"the store was made by another version of Cadenza: its table '{table.name}' has no column '{lacks[0]}'.",
+                remedy="Run 'cadenza rebuild': it makes the store anew from the log, with the same decisions.",
+            )
 
 
 def load(engine: Engine, copied: Program | None = None) -> Program | None:
