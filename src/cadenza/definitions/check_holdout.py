@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.holdouts import Held, step_holdouts
-from cadenza.definitions.kinds_journey import Send
+from cadenza.definitions.kinds_journey import Journey, Send
 from cadenza.definitions.kinds_policy import Holdout
 from cadenza.definitions.project import Project
 from cadenza.definitions.spots import spots_of
@@ -42,12 +44,25 @@ def check_holdouts(project: Project, scope: Scope, findings: Findings) -> None:
         where = f"the journey '{journey.name}'"
         if journey.holdout is not None:
             note(held(journey.holdout, "journey", journey.name), where, "journeys", journey.name, "holdout")
-        for spot in spots_of(journey.steps).values() if any(step_holdouts(journey)) else ():
-            if isinstance(spot.step, Send) and spot.step.holdout is not None:
-                path = f"{spot.place}.holdout"
-                note(held(spot.step.holdout, "step", journey.name), where, "journeys", journey.name, path)
+        for step, place in _withholding(journey):
+            if step.holdout is not None:
+                note(held(step.holdout, "step", journey.name), where, "journeys", journey.name, f"{place}.holdout")
     _check_programmes(project, scope, findings)
     _check_steps(project, findings)
+
+
+def _withholding(journey: Journey) -> Iterator[tuple[Send, str]]:
+    """The sends of a journey with a holdout, also those among an exit's last steps, and where each stands."""
+    if not any(step_holdouts(journey)):
+        return
+    lists = [
+        (journey.steps, "steps"),
+        *((steps, f"exit.{name}.then") for name, steps in journey.exit.last_steps.items()),
+    ]
+    for steps, place in lists:
+        for spot in spots_of(steps).values():
+            if isinstance(spot.step, Send) and spot.step.holdout is not None:
+                yield spot.step, place + spot.place.removeprefix("steps")
 
 
 def _check_programmes(project: Project, scope: Scope, findings: Findings) -> None:
@@ -74,9 +89,8 @@ def _check_steps(project: Project, findings: Findings) -> None:
     """Only marketing may be withheld from people to see what it is worth."""
     classes = {template.name: template.message_class for template in project.templates}
     for journey in project.journeys:
-        for spot in spots_of(journey.steps).values() if any(step_holdouts(journey)) else ():
-            step = spot.step
-            if isinstance(step, Send) and step.holdout is not None and classes.get(step.template) == "transactional":
+        for step, place in _withholding(journey):
+            if classes.get(step.template) == "transactional":
                 what = f"The template '{step.template}' is transactional, so it cannot be held out."
                 remedy = "Transactional messages go to everybody. Remove the holdout."
-                findings.problem(what, "journeys", journey.name, f"{spot.place}.holdout", remedy)
+                findings.problem(what, "journeys", journey.name, f"{place}.holdout", remedy)
