@@ -177,8 +177,9 @@ class Hand:
     def message(
         self, mid: str, eid: int, pid: int, jid: int, step: int, at: datetime, deliverable: bool = False
     ) -> None:
+        template = {(1, 0): "welcome_mail", (2, 0): "free_mail", (2, 1): "best_mail"}[jid, step]
         self.row(
-            "message", message_id=mid, eid=eid, pid=pid, origin_pid=pid, jid=jid, step=step, template="welcome_mail",
+            "message", message_id=mid, eid=eid, pid=pid, origin_pid=pid, jid=jid, step=step, template=template,
             channel="email", purpose="marketing", message_class="marketing", address="ann@shop.example", planned_at=at,
             deliverable=deliverable, context="{}",
         )  # fmt: skip

@@ -122,6 +122,7 @@ def observe(engine: DuckEngine, project: Project) -> Rows:
         "nonqualified": rows("SELECT v.journey, n.hour, n.rule, sum(n.n)::BIGINT FROM nonqualified n JOIN journey_version v USING (jid) GROUP BY ALL"),
         "assignments": rows("SELECT holdout, pid, arm FROM assignment"),
         "decisions": rows(f"SELECT d.eid, s.path, d.ts, d.verdict, d.reason, d.until FROM decision d JOIN {path} s USING (jid, step)"),
+        "choices": rows(f"SELECT d.eid, s.path, d.ts, d.verdict, json_extract_string(d.evidence, '$.template') FROM decision d JOIN {path} s USING (jid, step) WHERE json_exists(d.evidence, '$.choice') AND json_extract_string(d.evidence, '$.choice') IS NOT NULL"),
         "messages": rows("SELECT message_id, pid, template, address, planned_at, deliverable FROM message"),
         "cancellations": rows("SELECT message_id, reason FROM cancellation"),
         "tasks": sorted((_task(row) for row in engine.query("SELECT task_id, pid, team, assignee, title, priority, opened_at, due_at, context, recent, live FROM task")), key=repr),

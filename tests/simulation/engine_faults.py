@@ -191,7 +191,10 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     ),
     "programme_asked_after_the_journey": (Slip("stages/journeys/entering.sql", "AND p.arm = 'holdout';", "AND p.arm = 'holdout' AND w_judged.arm = 'treated';"),),
     "programme_assigns_anew": (Slip("stages/journeys/entering.sql", "WHERE p.arm = 'treated' AND p.assigned IS NULL", "WHERE p.arm = 'treated'"),),
-    "step_holdout_of_dropped_messages": (Slip("stages/governance/judging.sql", "AND h.holdout = p.holdout WHERE g.reason IS NULL;", "AND h.holdout = p.holdout;"),),
+    "step_holdout_of_dropped_messages": (
+        Slip("stages/governance/judging.sql", "AND h.holdout = p.holdout WHERE g.reason IS NULL;", "AND h.holdout = p.holdout;"),
+        Slip("stages/governance/judging.sql", "AND w_gate.reason IS NULL AND h.arm", "AND h.arm"),
+    ),
     "step_holdout_forgets_the_ledger": (Slip("stages/governance/judging.sql", "coalesce(h.arm, CASE WHEN :bucket < p.share_bp THEN 'holdout'", "coalesce(NULL, CASE WHEN :bucket < p.share_bp THEN 'holdout'"),),
     "suppression_ends_late": (Slip("stages/profiles.sql", "coalesce(s.until > w.now, TRUE)", "coalesce(s.until >= w.now, TRUE)"),),
     "suppression_does_not_end": (Slip("stages/profiles.sql", "coalesce(s.until > w.now, TRUE)", "TRUE"),),
@@ -206,6 +209,11 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     ),
     "nothing_is_kept_at_entry": (Slip("stages/journeys/keeping.sql", "m.rid IS NULL AND c.pid", "FALSE AND c.pid"),),
     "experiments_draw_alike": (Slip("stages/journeys/walking.py:_drawn", 'column("split", "y")', 'text("arms")'),),
+    "waiting_channel_before_an_open_one": (Slip("stages/governance/choosing.sql", "ORDER BY z.class, CASE", "ORDER BY z.class = 3, CASE"),),
+    "channel_that_opens_last": (Slip("stages/governance/choosing.sql", "WHEN z.class = 1 THEN z.until END,", "WHEN z.class = 1 THEN z.until END DESC,"),),
+    "cost_is_not_weighed": (Slip("stages/governance/choosing.py:_score", "millionths(channel.cost)", "0"),),
+    "more_responses_than_messages": (Slip("stages/governance/choosing.py:_responses", "least({often}, coalesce(r.messages, 0))", "{often}"),),
+    "channel_chosen_before_consent": (Slip("stages/governance/choosing.sql", "WHEN y.barred IS NOT NULL THEN 3", "WHEN FALSE THEN 3"),),
 }  # fmt: skip
 """The fault's name in ``seeded_faults`` -> what to get wrong in the engine."""
 
@@ -251,6 +259,9 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "who_left_is_still_inside": (4002, "exits"),
     "programme_asked_after_the_journey": (2002, "holdouts"), "programme_assigns_anew": (2002, "holdouts"),
     "step_holdout_of_dropped_messages": (2002, "holdouts"), "step_holdout_forgets_the_ledger": (2002, "holdouts"),
+    "waiting_channel_before_an_open_one": (2006, "best_channel"), "channel_that_opens_last": (2004, "best_channel"),
+    "cost_is_not_weighed": (2000, "best_channel"), "more_responses_than_messages": (2002, "best_channel"),
+    "channel_chosen_before_consent": (2000, "best_channel"),
     "suppression_ends_late": (2118, "suppressions"), "suppression_does_not_end": (2018, "suppressions"),
     "ended_for_every_reason": (2025, "suppressions"), "every_channel_is_none": (2018, "suppressions"),
     "schedule_of_utc": (5000, "schedules"), "schedule_takes_everybody": (5000, "schedules"),

@@ -202,6 +202,16 @@ FAULTS: tuple[Fault, ...] = (
           shows_in=("transitions", "ends"), addition="at_entry"),
     Fault(name="experiments_draw_alike", rule="E1: bucket(name, pid)", room="stages/journeys/walking", wrong="every experiment draws by one salt",
           shows_in=("transitions",), addition="experiments"),
+    Fault(name="waiting_channel_before_an_open_one", rule="B3: an open channel comes first", room="stages/governance/choosing",
+          wrong="open, waiting and dropped come alike", shows_in=("choices", "decisions"), addition="best_channel"),
+    Fault(name="channel_that_opens_last", rule="B3: of those that wait, the earliest", room="stages/governance/choosing", wrong="the latest",
+          shows_in=("choices", "decisions"), addition="best_channel"),
+    Fault(name="cost_is_not_weighed", rule="B4: less its cost", room="stages/governance/choosing", wrong="the cost is not taken off",
+          shows_in=("choices", "messages"), addition="best_channel"),
+    Fault(name="more_responses_than_messages", rule="B4: r is at most m", room="stages/governance/choosing", wrong="every response counts",
+          shows_in=("choices", "messages"), addition="best_channel"),
+    Fault(name="channel_chosen_before_consent", rule="B2: allowed ones only", room="stages/governance/choosing", wrong="one that is forbidden may stand for the send",
+          shows_in=("choices", "decisions"), addition="best_channel"),
 )  # fmt: skip
 SEEDS = range(200, 240)
 """Worlds in which every fault should show at least once; the worlds of the agreement test are others."""

@@ -109,7 +109,7 @@ def as_defined(case: Planned) -> Answer:
         )
     journeys = [j for k in case.ledger.history if (j := k.journeys.get(m.journey))]
     if not any(
-        isinstance(s, Send) and s.template == m.template for j in journeys for p, s in all_places(j) if p == m.step
+        isinstance(s, Send) and m.template in s.candidates for j in journeys for p, s in all_places(j) if p == m.step
     ):
         return Broken(f"no deployed version of the journey sends '{m.template}' at {m.step}.")
     return HOLDS
@@ -235,7 +235,7 @@ def step_holdout(case: Planned) -> Answer:
         for known in case.ledger.history
         if (journey := known.journeys.get(case.message.journey))
         for path, step, _ in places(journey.steps)
-        if path == case.message.step and isinstance(step, Send) and step.template == case.message.template
+        if path == case.message.step and isinstance(step, Send) and case.message.template in step.candidates
     ]
     return _of_versions(case, {step.holdout.name if step.holdout else None for step in steps}, "step")
 

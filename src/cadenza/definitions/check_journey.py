@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cadenza.definitions import kinds
+from cadenza.definitions.check_best_channel import check_choice
 from cadenza.definitions.check_call import check_call
 from cadenza.definitions.check_enter import check_enters
 from cadenza.definitions.check_entry import check_entry
@@ -137,8 +138,8 @@ class _Check:
         match step:
             case kinds.ExitStep():
                 return None
-            case kinds.Send(template=template):
-                self._send(template, path)
+            case kinds.Send():
+                self._send(step, path)
             case kinds.Wait(local=kinds.LocalWait() as local):
                 least = check_local_wait(self.project, self.scope, self.findings, self.journey.name, local, path)
                 return self._later(way, least, path) if least else way
@@ -204,10 +205,12 @@ class _Check:
         for name in {n for n in names if names.count(n) > 1}:
             self.problem(f"The arm '{name}' is written twice.", path)
 
-    def _send(self, template: str, path: str) -> None:
-        if not self.scope.partial:
+    def _send(self, step: kinds.Send, path: str) -> None:
+        if step.templates:
+            check_choice(self.project, self.journey, step, self.scope, self.findings, path)
+        elif not self.scope.partial:
             known = [t.name for t in self.project.templates]
-            self.findings.reference("template", template, known, "journeys", self.journey.name, path)
+            self.findings.reference("template", step.template, known, "journeys", self.journey.name, path)
 
     def _later(self, way: _Way, seconds: int, path: str) -> _Way:
         """The way after a wait. What comes later than the time limit is never reached; told once."""

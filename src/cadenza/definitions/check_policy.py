@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from zoneinfo import available_timezones
 
+from cadenza.definitions.check_best_channel import check_best_channel
 from cadenza.definitions.check_wait import check_calendars
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.kinds import Cap, topic_of
@@ -35,6 +36,7 @@ def check_policy(project: Project, scope: Scope, findings: Findings) -> None:
     for path, rule in (("", policy), *((f"jurisdictions.{j.name}.", j) for j in policy.jurisdictions)):
         _check_hours(rule, path, scope, findings)
     _check_jurisdictions(project, scope, findings)
+    check_best_channel(project, scope, findings)
     check_calendars(project, findings)
     _check_zone(project, scope, findings)
 

@@ -380,7 +380,7 @@ class Decoder:
             case "jump":
                 return self._map(surface_journey.JUMP, entry.node, path, "'jump'")
             case "send" if isinstance(entry.node, Mapping):
-                return self._map(surface_journey.SEND, entry.node, path, "'send'")
+                return self._send(entry.node, path)
             case "send":
                 return kinds.Send(template=self.text(shapes.Text(meaning="a template"), entry.node, "'send'"))
             case "wait":
@@ -404,6 +404,25 @@ class Decoder:
         else:
             self.problem(f"Unknown step '{entry.key}'.", entry.line, near_miss(entry.key, _STEPS))
         return None
+
+    def _send(self, tree: Mapping, path: str) -> kinds.Send:
+        said = self._map(surface_journey.SEND, tree, path, "'send'")
+        template, templates = said.pop("template", ""), said.pop("templates", ())
+        said.pop("channel", None)
+        best = tree.get("channel") is not None
+        example = "Write 'send: { channel: best, templates: [welcome_mail, welcome_text] }'."
+        if tree.get("template") is not None and (best or tree.get("templates") is not None):
+            self.problem("The send has 'template' beside 'channel: best'.", tree.line, example)
+        elif best and tree.get("templates") is None:
+            self.problem("'channel: best' has no 'templates' to choose from.", tree.line, example)
+        elif tree.get("templates") is not None and not best:
+            self.problem("'templates' is said without 'channel: best'.", tree.line, example)
+        elif len(templates) == 1:
+            what = "'channel: best' has one template, so there is nothing to choose."
+            self.problem(what, tree.line, f"Write 'send: {templates[0]}', or add one of another channel.")
+        elif tree.get("template") is None and not best:
+            self.problem("The key 'template' is missing.", tree.line, "For example 'template: welcome_mail'.")
+        return kinds.Send(template=template or next(iter(templates), ""), templates=templates, **said)
 
     def _wait(self, tree: Tree, path: str) -> kinds.Wait:
         if isinstance(tree, Mapping):

@@ -115,9 +115,21 @@ def calls_in(steps: tuple[kinds.Step, ...]) -> list[kinds.Call]:
     return found
 
 
+def chooses(journey: kinds.Journey) -> bool:
+    """Whether a send of the journey says ``channel: best``."""
+    return any(_chooses(steps) for steps in (journey.steps, *journey.exit.last_steps.values()))
+
+
+def _chooses(steps: tuple[kinds.Step, ...]) -> bool:
+    return any(
+        (isinstance(step, kinds.Send) and step.templates) or any(_chooses(below) for below in nested_steps(step))
+        for step in steps
+    )
+
+
 def sent_templates(steps: tuple[kinds.Step, ...]) -> list[str]:
     """The templates that the steps send, in order, repeats included."""
-    found = [step.template for step in steps if isinstance(step, kinds.Send)]
+    found = [template for step in steps if isinstance(step, kinds.Send) for template in step.candidates]
     for step in steps:
         for below in nested_steps(step):
             found += sent_templates(below)

@@ -75,6 +75,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     seconds: int = 0
     template: str = ""
+    templates: tuple[str, ...] = ()
+    """At a ``send`` with ``channel: best``: the templates to choose from."""
     journey: str = ""
     """At ``enter``: the journey to enter."""
     conditions: tuple[Expr, ...] = ()
@@ -95,6 +97,11 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     """At a last step: the exit by which the person has left."""
     holdout: Holdout | None = None
     """At ``send``: from whom the message is withheld."""
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """At ``send``: the templates of which one is sent."""
+        return self.templates or (self.template,)
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):
@@ -380,7 +387,8 @@ class _Flattening:
         match step:
             case Send(template=template, holdout=holdout):
                 ways = {"verdict": self._resume(after, flags)}
-                stop = Stop(step=number, path=path, kind="send", template=template, ways=ways, holdout=holdout)
+                stop = Stop(step=number, path=path, kind="send", template=template, templates=step.templates, ways=ways,
+                            holdout=holdout)  # fmt: skip
             case Wait(local=LocalWait() as local):
                 stop = Stop(step=number, path=path, kind="wait_date" if local.until_date else "wait", local=local,
                             ways=self._local_ways(local, self._resume(after, flags)))  # fmt: skip

@@ -103,10 +103,17 @@ class _Step(Definition, frozen=True, kw_only=True):
 
 
 class Send(_Step, frozen=True, kw_only=True, tag_field="step", tag="send"):
-    """``holdout``: the share of persons from whom the message is withheld here; they go on."""
+    """``holdout``: the share of persons from whom the message is withheld here; they go on. ``templates``: with
+    ``channel: best`` the message by each of its channels, in the order written; ``template`` is the first of them."""
 
     template: str
     holdout: Holdout | None = None
+    templates: tuple[str, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The templates of which one is sent."""
+        return self.templates or (self.template,)
 
 
 class Wait(_Step, frozen=True, kw_only=True, tag_field="step", tag="wait"):

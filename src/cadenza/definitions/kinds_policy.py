@@ -88,6 +88,39 @@ class Suppress(Definition, frozen=True, kw_only=True):
     when: Expr
 
 
+class ChannelWorth(Definition, frozen=True, kw_only=True):
+    """What a message of the channel ``name`` costs, and how it is responded to. ``response``: how often the person
+    responded, a whole number; None: nothing of the person is asked, and ``usual_bp`` is the rate."""
+
+    name: str
+    cost: float = 0
+    usual_bp: int = 0
+    response: Expr | None = None
+
+
+class BestChannel(Definition, frozen=True, kw_only=True):
+    """How ``channel: best`` weighs channels: ``worth`` is what one response is worth, in the money of the costs;
+    ``within_s``: how far back messages count; ``weight``: the usual rate counts as much as so many messages."""
+
+    channels: tuple[ChannelWorth, ...]
+    worth: float = 0
+    within_s: int = 90 * 86400
+    weight: int = 20
+
+    def of(self, channel: str) -> ChannelWorth:
+        """What is said of a channel; one of which nothing is said costs nothing, and nobody responds."""
+        return next((said for said in self.channels if said.name == channel), ChannelWorth(name=channel))
+
+
+MILLIONTHS = 1_000_000
+"""Worth and cost are compared in millionths of the money they are said in, as whole numbers."""
+
+
+def millionths(money: float) -> int:
+    """An amount of money in millionths."""
+    return round(money * MILLIONTHS)
+
+
 class Policy(Definition, frozen=True, kw_only=True):
     """The contact policy of the project; there is one."""
 
@@ -111,3 +144,11 @@ class Policy(Definition, frozen=True, kw_only=True):
     unknown_jurisdiction: str = "drop"
     """For persons of no declared jurisdiction: ``drop``, or the one to assume."""
     programmes: tuple[Programme, ...] = ()
+    best_channel: BestChannel | None = None
+    """How a send with ``channel: best`` weighs channels that are open alike; None: the order written decides."""
+
+    @property
+    def expressions(self) -> tuple[Expr, ...]:
+        """Every expression of the policy."""
+        said = self.best_channel.channels if self.best_channel else ()
+        return (*(rule.when for rule in self.suppress), *(c.response for c in said if c.response is not None))

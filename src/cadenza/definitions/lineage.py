@@ -82,6 +82,9 @@ def _reads(project: Project) -> Iterator[tuple[Node, Node, str]]:
         yield from _of_expression(segment.when, ("segment", segment.name), "when")
     for rule in project.policy.suppress:
         yield from _of_expression(rule.when, ("policy", "policy"), f"suppress.{rule.name}")
+    for channel in project.policy.best_channel.channels if project.policy.best_channel else ():
+        if channel.response is not None:
+            yield from _of_expression(channel.response, ("policy", "policy"), f"best_channel.{channel.name}")
     yield ("trait", project.policy.time_zone_trait), ("policy", "policy"), "time_zone_trait"
     for journey in project.journeys:
         yield from _of_journey(journey)

@@ -59,7 +59,8 @@ def step_names(journey: Journey, kind: str, path: str) -> tuple[str, ...]:
     about = next((v for a in _ABOUT if isinstance(v := getattr(found, a, None), str)), "")
     if isinstance(found, Wait):
         about = _waited(found)
-    return tuple(dict.fromkeys([f"{kind} {about}".strip(), kind, path]))
+    others = [f"{kind} {name}" for name in getattr(found, "templates", ())]
+    return tuple(dict.fromkeys([f"{kind} {about}".strip(), *others, kind, path]))
 
 
 def _waited(wait: Wait) -> str:

@@ -145,8 +145,12 @@ steps:
 """,
 )  # fmt: skip
 
-SEND = Fields(kinds.Send, (
-    field("template", Text(), "The message.", required=True, example="welcome_mail"),
+SEND = Fields(None, (
+    field("template", Text(), "The message; not with `channel: best`.", example="welcome_mail"),
+    field("channel", Choice(("best",)), "`best`: the channel is chosen for each person when the message is decided.",
+       example="best"),
+    field("templates", ListOf(Text(), least=1), "With `channel: best`: the message by each channel, at least two. The order written decides last.",
+       example="[welcome_mail, welcome_text]"),
     field("holdout", HOLDOUT, "The share of persons from whom this message is withheld, for measurement; they go on.",
        example="{ name: welcome_mail_worth, share: 10% }"),
 ))  # fmt: skip
@@ -252,7 +256,8 @@ LABEL = field("label", NAME_TEXT, "A name by which `jump` finds the step.", exam
 
 STEP_DOCS: dict[str, str] = {
     "send": "`send: TEMPLATE`, or `send: { template, holdout: { name, share } }`. Sends a message; governance decides whether and "
-            "when. Of a holdout's share it is withheld.",
+            "when. Of a holdout's share it is withheld. `send: { channel: best, templates: [MAIL, TEXT] }` sends one of them: "
+            "the channel is chosen for each person.",
     "wait": "`wait: 3 days`. Rests for a duration (a day is 24 hours); or by a local clock: see `wait` below.",
     "wait_for": "`wait_for: { any: [...], until: 5 days, as: NAME }`. Rests until a condition is true (or `all` have "
                 "been), or the time is up; each way may have steps of its own.",

@@ -13,6 +13,7 @@ from cadenza.definitions.shapes import (
     Fields,
     ListOf,
     Named,
+    Number,
     Share,
     Text,
     Whole,
@@ -95,6 +96,22 @@ _PROGRAMME = Fields(kinds.Programme, (
     field("metric", Text(), "What the programme is measured by.", example="revenue_28d"),
 ))  # fmt: skip
 
+_CHANNEL_WORTH = Fields(kinds.ChannelWorth, (
+    field("cost", Number(), "What one message costs.", example="0.045"),
+    field("usual", Share(0, 10_000), "Of how many messages one is usually responded to.", attribute="usual_bp",
+       example="3%"),
+    field("response", Expression(), "How often the person responded: a whole number; at most every message counts.",
+       example="events('Email Link Clicked', within => '90 days')"),
+))  # fmt: skip
+
+_BEST_CHANNEL = Fields(kinds.BestChannel, (
+    field("channels", Named(_CHANNEL_WORTH, Text()), "Costs and responses by channel.", required=True,
+       example="{ email: { cost: 0.001, usual: 3% }, sms: { cost: 0.045, usual: 8% } }"),
+    field("worth", Number(), "What one response is worth, in the money of the costs.", example="1.50"),
+    field("within", Duration(), "How far back a person's messages count.", attribute="within_s", example="90 days"),
+    field("weight", Whole(1, 10_000), "The usual rate counts as much as so many messages of the person.", example="20"),
+))  # fmt: skip
+
 POLICY = Kind(
     plural="policy", singular=None, name=NAME_TEXT, folder="policies",
     doc="The contact policy of the project. There is one.",
@@ -119,6 +136,8 @@ POLICY = Kind(
         field("unknown_jurisdiction", NAME_TEXT,
            "For persons of none of them: `drop`, or the jurisdiction to assume.", example="DE"),
         field("calendars", ListOf(CALENDAR), "Business hours that waits count in."),
+        field("best_channel", _BEST_CHANNEL, "How `channel: best` weighs channels that are open alike.",
+           example="{ channels: { sms: { cost: 0.045 } } }"),
     )),
     example="""caps:
   - { name: weekly, limit: 3, per: 7 days, when_full: defer }

@@ -140,7 +140,7 @@ def expressions_of(project: Project) -> Iterator[Expr]:
     """Every expression of a project, metrics included."""
     yield from (trait.value for trait in project.traits if trait.value is not None)
     yield from (segment.when for segment in project.segments)
-    yield from (rule.when for rule in project.policy.suppress)
+    yield from project.policy.expressions
     yield from (metric.where for metric in project.metrics if metric.where is not None)
     for journey in project.journeys:
         yield from _of_journey(journey)

@@ -258,7 +258,7 @@ def _describe_versions(engine: Engine, program: Program) -> None:
     for version in program.versions.values():
         for stop in version.graph.stops:
             steps.append({"jid": version.jid, "step": stop.step, "path": stop.path, "kind": stop.kind,
-                          "template": stop.template or None})  # fmt: skip
+                          "template": " or ".join(stop.candidates) or None})  # fmt: skip
         for hop in version.graph.hops:
             hops.append({"jid": version.jid, "hop": hop.hop, "taken": msgspec.json.encode(hop.taken).decode()})
     if steps:

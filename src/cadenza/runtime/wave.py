@@ -200,7 +200,7 @@ class Wave:
                 compiler.condition(rule.when)
             for trait in sorted(effects.template_traits(program, sends)):
                 compiler.condition(Trait(trait))
-            for tree in governance.values(program, sends):
+            for tree in (*governance.values(program, sends), *governance.responses(program, sends)):
                 compiler.condition(tree)
             needs.traits |= self._contact_traits(sends)
         policy = program.project.policy
@@ -229,9 +229,8 @@ class Wave:
     def _contact_traits(self, sends: effects.Sends) -> set[str]:
         project = self._program.project
         names = {t.name for t in project.traits}
-        channels = {
-            self._program.templates[self._program.versions[j].graph.stops[s].template].channel for j, s in sends
-        }
+        stops = (self._program.versions[j].graph.stops[s] for j, s in sends)
+        channels = {self._program.templates[name].channel for stop in stops for name in stop.candidates}
         own = {project.policy.time_zone_trait, project.policy.jurisdiction_trait}
         return ({project.destination_of(c).address_trait for c in channels} | own) & names
 

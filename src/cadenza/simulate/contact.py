@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from cadenza.definitions.kinds import (
     Send,
+    Template,
     topic_of,
 )  # fmt: skip
 from cadenza.definitions.project import version_of
 from cadenza.ids import message_id
 from cadenza.simulate import verdicts
+from cadenza.simulate.choosing import best_of
 from cadenza.simulate.evaluate import (
     View,
 )  # fmt: skip
@@ -43,7 +45,7 @@ class Contact(Passages):
         for e in person.live():
             step = self._step(e)
             if isinstance(step, Send) and e.due(now):
-                template = self.project.template(step.template)
+                template = self._message_of(person, e, step, view, bool(holders))
                 verdict = verdicts.held(self.project, e, template, bool(holders), now) or verdicts.judge(
                     self.project, person, e, template, view, lambda: self._arm(person, self.project.policy.holdout, now),
                     killed=self._killed(e.journey.name, template.channel),
@@ -53,25 +55,38 @@ class Contact(Passages):
                     worth = verdicts.worth(e, view)
                     left.append((-e.journey.priority, worth, verdicts.deadline(self.project, e), e.eid, e, template))
                 else:
-                    self._decide(person, e, verdict, view)
+                    self._decide(person, e, verdict, view, template)
         for *_, e, template in sorted(left, key=lambda c: c[:4])[:1]:
             counted = [m for m in person.messages if m.marketing and self._counts(m.message_id)]
-            self._decide(person, e, verdicts.capped(self.project, e, template, counted, view), view)
+            self._decide(person, e, verdicts.capped(self.project, e, template, counted, view), view, template)
         return [e for e in person.live() if e.verdict is not None]
+
+    def _message_of(self, person: Person, e: Enrollment, step: Send, view: View, holding: bool) -> Template:
+        """The template that stands for the step in this item."""
+        templates = [self.project.template(name) for name in step.candidates]
+        if len(templates) == 1 or verdicts.held(self.project, e, templates[0], holding, view.now) is not None:
+            return templates[0]
+        holdouts = (self.project.policy.holdout, step.holdout)
+        return best_of(
+            self.project, person, e, templates, view, [m for m in person.messages if self._counts(m.message_id)],
+            killed=lambda template: self._killed(e.journey.name, template.channel),
+            held_out=lambda: any(self._arm(person, held, view.now) == "holdout" for held in holdouts),
+        )  # fmt: skip
 
     def _counts(self, message: str) -> bool:
         return message not in self.cancelled and "Message Failed" not in self.outcomes.get(message, ())
 
-    def _decide(self, person: Person, e: Enrollment, verdict: verdicts.Verdict, view: View) -> None:
-        now, step = view.now, self._step(e)
-        assert isinstance(step, Send)
+    def _decide(self, person: Person, e: Enrollment, verdict: verdicts.Verdict, view: View, template: Template) -> None:
+        now = view.now
         self.rows["decisions"].append((e.eid, e.step, now, verdict.verdict, verdict.reason, verdict.until))
+        step = self._step(e)
+        if isinstance(step, Send) and step.templates and verdict.reason != "hand_off":
+            self.rows["choices"].append((e.eid, e.step, now, verdict.verdict, template.name))
         if verdict.until is not None:
             e.wake_at = min(verdict.until, e.limit_at)
             return
         e.verdict = "sent" if verdict == verdicts.SEND else "dropped"
         if verdict == verdicts.SEND:
-            template = self.project.template(step.template)
             message = Message(
                 message_id=message_id(e.eid, _said(e), self._round(e)), eid=e.eid, template=template.name, channel=template.channel,
                 topic=topic_of(template), journey=e.journey.name,

@@ -242,7 +242,8 @@ def _template(world: _World, seen: _Seen, target: Target):  # type: ignore[no-un
     )
     step = seen.model.steps[target.journey][path][0]
     assert isinstance(step, Send)
-    return world.project.template(step.template)
+    chosen = (r[4] for r in seen.model.rows["choices"] if r[1:3] == (path, target.at))
+    return world.project.template(next(chosen, step.template))
 
 
 def _of_journey(model: Model, eid: int, target: Target) -> bool:

@@ -62,6 +62,7 @@ class State:
                 "transitions",
                 "refusals",
                 "decisions",
+                "choices",
                 "messages",
                 "tasks",
                 "task_changes",

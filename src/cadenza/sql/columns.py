@@ -116,8 +116,7 @@ def expressions(project: Project) -> Iterator[Expr]:
             yield trait.value
     for segment in project.segments:
         yield segment.when
-    for rule in project.policy.suppress:
-        yield rule.when
+    yield from project.policy.expressions
     for journey in project.journeys:
         yield from journey_expressions(journey)
 

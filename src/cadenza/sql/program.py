@@ -64,6 +64,8 @@ class Program:
         self.calls = any(stop.call is not None for stop in stops)
         """Whether any version asks a service; ``consented_calls``: and asks for consent before it does."""
         self.consented_calls = any(stop.call is not None and stop.call.purpose is not None for stop in stops)
+        self.chooses = any(stop.templates for stop in stops)
+        """Whether any version has sends that choose their channel."""
         self.leaves = any(version.graph.exits for version in versions)
         """Whether any version has exits with last steps."""
         self.on_merge = {v.journey.name: v.journey.on_merge for v in versions if v.current}
@@ -89,7 +91,7 @@ class Program:
 
     def dimensions(self) -> dict[str, tuple[dict[str, str], list[dict[str, Any]]]]:
         """Table -> (columns, rows) of everything a wave joins to."""
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in DIMENSIONS}
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in (*DIMENSIONS, *CHOICE_DIMENSIONS)}
         for version in self.versions.values():
             _version_rows(self, version, rows)
         calendar_rows(self.project.policy.calendars, rows)
@@ -98,6 +100,8 @@ class Program:
         if self.scheduled:
             rows |= schedule_rows(s.when.cron for s in self.project.segments if isinstance(s.when, Scheduled))
             tables = {**DIMENSIONS, **SCHEDULE_DIMENSIONS}
+        if self.chooses:
+            tables = {**tables, **CHOICE_DIMENSIONS}
         return {name: (columns, rows[name]) for name, columns in tables.items()}
 
 
@@ -130,6 +134,12 @@ DIMENSIONS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
+CHOICE_DIMENSIONS: dict[str, dict[str, str]] = {
+    "t_choice": {"jid": "INTEGER", "step": "INTEGER", "place": "INTEGER", **DIMENSIONS["t_send"]},
+}  # fmt: skip
+"""Every send with each of its templates, in the order written (``place``); only where some send chooses its channel."""
+
+
 def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[str, Any]]]) -> None:
     journey, jid = version.journey, version.jid
     rows["t_version"].append(
@@ -148,7 +158,12 @@ def _version_rows(program: Program, version: Version, rows: dict[str, list[dict[
         if stop.leaving:
             rows["t_leaving"].append({"jid": jid, "step": stop.step, "exit": stop.leaving})
         if stop.kind == "send":
-            rows["t_send"].append(_send_row(program, version, stop))
+            rows["t_send"].append(_send_row(program, version, stop, stop.template))
+            if program.chooses:
+                rows["t_choice"] += [
+                    _send_row(program, version, stop, name) | {"place": place}
+                    for place, name in enumerate(stop.candidates)
+                ]
         if stop.local is not None:
             row = local_row(stop.local, program.project.policy.calendars)
             rows["t_local"].append({"jid": jid, "step": stop.step, **row})
@@ -212,14 +227,14 @@ def _splits(tree: Tree) -> set[str]:
     return set()
 
 
-def _send_row(program: Program, version: Version, stop: Stop) -> dict[str, Any]:
-    template, path = program.templates[stop.template], stop.path
+def _send_row(program: Program, version: Version, stop: Stop, name: str) -> dict[str, Any]:
+    template, path = program.templates[name], stop.path
     # Who was mapped may come by a path again at which the older version has sent already.
     said = f"{version_of(version.journey)}:{path}" if version.journey.in_flight == "map" else path
     suffix = message_id(0, said, stop.round)[16:]
     return {
         "jid": version.jid, "step": stop.step, "path": path, "suffix": suffix,
-        "template": stop.template, "template_version": version_of(template),
+        "template": name, "template_version": version_of(template),
         "channel": template.channel, "purpose": template.purpose, "message_class": template.message_class,
         "destination": program.project.destination_of(template.channel).name,
     }  # fmt: skip

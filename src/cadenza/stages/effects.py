@@ -26,11 +26,12 @@ Sends = frozenset[tuple[int, int]]
 
 def messages(program: Program, sends: Sends) -> list[Step]:
     """A message per send verdict, with its template's variables as they are now."""
-    names = frozenset(program.versions[j].graph.stops[s].template for j, s in sends)
-    return program.cached(("effects.messages", names), lambda: [_messages(program, names)])
+    stops = [program.versions[j].graph.stops[s] for j, s in sends]
+    names, chosen = frozenset(name for stop in stops for name in stop.candidates), any(stop.templates for stop in stops)
+    return program.cached(("effects.messages", names, chosen), lambda: [_messages(program, names, chosen)])
 
 
-def _messages(program: Program, templates: frozenset[str]) -> Step:
+def _messages(program: Program, templates: frozenset[str], chosen: bool) -> Step:
     arms, entry = [], False
     for name in sorted(templates):
         context, uses_entry = _context(program, name)
@@ -40,13 +41,14 @@ def _messages(program: Program, templates: frozenset[str]) -> Step:
     if entry:
         payload = query(_PAYLOAD).subquery("v")
         joins = [exp.Join(this=payload, side="LEFT", on=sql("v.offset_ = d.entry_offset").copy())]
-    return _SCRIPT.step("message", context=case_on(column("template", "d"), arms, text("{}")), entry=joins)
+    tables = {"t_send": "t_choice"} if chosen else None
+    return _SCRIPT.step("message", tables, context=case_on(column("template", "d"), arms, text("{}")), entry=joins)
 
 
 def template_traits(program: Program, sends: Sends) -> frozenset[str]:
     """Traits that the templates of these sends show."""
     known = {t.name for t in program.project.traits}
-    names = {program.versions[j].graph.stops[s].template for j, s in sends}
+    names = {name for j, s in sends for name in program.versions[j].graph.stops[s].candidates}
     return frozenset(v[0] for name in names for v in program.variables[name] if v[0] in known)
 
 

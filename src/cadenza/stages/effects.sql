@@ -3,7 +3,7 @@
 INSERT INTO message
 SELECT printf('%016x', d.eid) || s.suffix, d.eid, d.pid, d.pid, d.jid, d.step, d.template, s.template_version, d.channel, d.destination,
   d.message_class, d.purpose, d.address, d.now, CAST(:context AS VARCHAR), d.now > getvariable('live_from'), getvariable('wave')
-FROM w_verdict AS d JOIN t_send AS s ON s.jid = d.jid AND s.step = d.step JOIN w_ctx AS c ON c.pid = d.pid JOIN slot_entry ON TRUE
+FROM w_verdict AS d JOIN t_send AS s ON s.jid = d.jid AND s.step = d.step AND s.template = d.template JOIN w_ctx AS c ON c.pid = d.pid JOIN slot_entry ON TRUE
 WHERE d.verdict = 'send';
 
 -- name: cancel_ended

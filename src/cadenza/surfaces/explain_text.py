@@ -196,6 +196,7 @@ def _message(message: MessageView) -> Iterator[RenderableType]:
     for verdict in message.verdicts:
         evidence = ", ".join(f"{name} {value}" for name, value in verdict.evidence.items())
         yield _line(f"{_at(verdict.at)}  {verdict.words}" + (f" [{evidence}]" if evidence else ""), 8)
+        yield from (_line(f"{c.channel} ({c.template}) {c.words}", 10) for c in verdict.channels)
     if message.outcome == "withdrawn":
         yield _line("the journey ended before a verdict", 8)
     for delivery in message.deliveries:

@@ -189,6 +189,8 @@ def _reason_rows(journey: JourneyFigures) -> Iterator[tuple[str, str, int]]:
         yield "messages withdrawn", "the journey ended first", messages.withdrawn
     if messages.waiting:
         yield "messages waiting", "not decided yet", messages.waiting
+    for count in messages.channels:
+        yield "sent by channel", words(count.name), count.n
     for count in messages.delivery:
         yield "sent messages", words(count.name), count.n
     for count in messages.reactions:

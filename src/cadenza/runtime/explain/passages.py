@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from cadenza.ports.engine import Engine
 from cadenza.runtime.explain.not_qualified import shown
 from cadenza.runtime.explain.views import (
     CallView,
+    ChannelView,
     DeliveryView,
     MessageView,
     MoveView,
@@ -26,7 +27,7 @@ from cadenza.runtime.explain.views import (
     TaskView,
     VerdictView,
 )  # fmt: skip
-from cadenza.runtime.explain.wording import answered, judged, moved, position, refused, worked
+from cadenza.runtime.explain.wording import answered, judged, moved, position, refused, weighed, worked
 from cadenza.sql import step
 from cadenza.sql.columns import read_at_entry
 from cadenza.sql.step import number
@@ -177,9 +178,23 @@ def _entry(journey: Journey | None, offset: int | None, record: str | None) -> s
 def _verdict(row: tuple[Any, ...]) -> VerdictView:
     _, _, at, verdict, reason, rule, until, evidence, ends = row
     known = msgspec.json.decode(evidence) if evidence else {}
+    channels = tuple(_channel(of) for of in known.pop("choice", None) or ())
     if ends is not None and ends.year < FOR_GOOD:
         rule = f"{rule} until {ends:%Y-%m-%d %H:%M:%S}"
     return VerdictView(
         at=at, verdict=verdict, words=judged(verdict, reason, rule, until), reason=reason, rule=rule, until=until,
-        evidence={name: str(value) for name, value in known.items() if value is not None},
+        evidence={name: str(value) for name, value in known.items() if value is not None}, channels=channels,
+    )  # fmt: skip
+
+
+def _channel(of: dict[str, Any]) -> ChannelView:
+    """One of the channels of a choice; instants in the evidence are text."""
+    until = datetime.fromisoformat(of["until"]) if of["until"] else None
+    words = weighed(
+        chosen=of["chosen"], verdict=of["verdict"], reason=of["reason"], until=until, worth=of["worth"],
+        messages=of["messages"], responses=of["responses"],
+    )  # fmt: skip
+    return ChannelView(
+        channel=of["channel"], template=of["template"], chosen=of["chosen"], words=words, verdict=of["verdict"],
+        reason=of["reason"], until=until, worth=of["worth"], messages=of["messages"], responses=of["responses"],
     )  # fmt: skip

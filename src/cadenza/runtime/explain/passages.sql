@@ -27,7 +27,7 @@ WHERE e.pid = :pid ORDER BY m.eid, m.ts, m.from_step;
 
 -- name: arrivals
 -- Candidate messages: arrivals at a send, with the message if there is one, and whether the journey ended.
-SELECT a.eid, a.to_step, s.path, s.template, a.ts, g.message_id, g.deliverable, x.eid IS NOT NULL OR EXISTS (
+SELECT a.eid, a.to_step, s.path, coalesce(g.template, s.template) AS template, a.ts, g.message_id, g.deliverable, x.eid IS NOT NULL OR EXISTS (
   SELECT 1 FROM transition l WHERE l.eid = a.eid AND l.from_step = a.to_step AND l.cause IN ('goal', 'disqualified', 'superseded', 'time_limit')
 ) AS ended
 FROM transition a

@@ -107,8 +107,25 @@ class MoveView(_View, frozen=True, kw_only=True):
     offset: int | None
 
 
+class ChannelView(_View, frozen=True, kw_only=True):
+    """One of the channels that a message could go by: what governance said of it then (``verdict``, ``reason``, ``until``),
+    and what it was worth, its cost off, in the money of the policy (None: it was not weighed). ``words`` say it all."""
+
+    channel: str
+    template: str
+    chosen: bool
+    words: str
+    verdict: str
+    reason: str | None
+    until: datetime | None
+    worth: float | None
+    messages: int | None
+    responses: int | None
+
+
 class VerdictView(_View, frozen=True, kw_only=True):
-    """A verdict on a candidate message, with its rule and evidence. ``words`` say it in a sentence."""
+    """A verdict on a candidate message, with its rule and evidence. ``words`` say it in a sentence. ``channels``: those it
+    could go by, in the order written, where the step says ``channel: best``."""
 
     at: datetime
     verdict: str
@@ -117,6 +134,7 @@ class VerdictView(_View, frozen=True, kw_only=True):
     rule: str | None
     until: datetime | None
     evidence: dict[str, str]
+    channels: tuple[ChannelView, ...] = ()
 
 
 class DeliveryView(_View, frozen=True, kw_only=True):

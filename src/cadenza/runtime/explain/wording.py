@@ -127,6 +127,8 @@ def position(journey: Journey | None, path: str | None, kind: str | None) -> str
     if path is None:
         return "the end"
     match steps_by_path(journey).get(path) if journey is not None else None:
+        case Send(templates=templates) if templates:
+            return f"send the best of {', '.join(templates)}"
         case Send(template=template):
             return f"send {template}"
         case Wait(local=LocalWait() as local):
@@ -230,6 +232,24 @@ def judged(verdict: str, reason: str | None, rule: str | None, until: datetime |
     known = (DEFERRED if verdict == "defer" else DROPPED).get(reason or "", reason or "no reason given")
     text = filled(known, rule)
     return f"put off until {until:%Y-%m-%d %H:%M:%S}: {text}" if until is not None else f"not sent: {text}"
+
+
+def weighed(
+    *, chosen: bool, verdict: str, reason: str | None, until: datetime | None, worth: float | None, messages: int | None,
+    responses: int | None,
+) -> str:  # fmt: skip
+    """What was found of one of the channels of a choice.
+
+    >>> weighed(chosen=False, verdict="send", reason=None, until=None, worth=0.0415, messages=4, responses=1)
+    'not chosen: open, worth 0.0415 (1 response to 4 messages)'
+    """
+    found = {"send": "open", "defer": f"not before {until:%Y-%m-%d %H:%M:%S} ({reason})" if until else ""}.get(verdict)
+    said = f"{'chosen' if chosen else 'not chosen'}: {found or reason}"
+    if worth is not None:
+        said += f", worth {worth:g}"
+    if worth is not None and responses is not None:
+        said += f" ({responses} response{'' if responses == 1 else 's'} to {messages} message{'' if messages == 1 else 's'})"
+    return said
 
 
 def refused(reason: str, rule: str | None) -> str:

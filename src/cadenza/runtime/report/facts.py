@@ -11,6 +11,7 @@ import msgspec
 from sqlglot import exp
 
 from cadenza.clock import EPOCH, MICROSECOND
+from cadenza.definitions.flags import chooses
 from cadenza.definitions.implied import is_implied
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError, near_miss
@@ -177,7 +178,10 @@ def _journeys(
 ) -> tuple[tuple[JourneyFigures, ...], tuple[Check, ...]]:
     entered = facts.per_journey("entered")
     refused, unqualified = facts.counts_per_journey("refused"), facts.counts_per_journey("not_qualified")
-    exits, messages = facts.counts_per_journey("exits"), _Messages(facts)
+    exits, messages = (
+        facts.counts_per_journey("exits"),
+        _Messages(facts, frozenset(j.name for j in project.journeys if chooses(j))),
+    )
     ways = _ways(facts)
     candidates = triggered(engine, versions, cut.before)
     candidates.update(asked(engine, versions, cut.before))
@@ -227,14 +231,16 @@ def _journey_checks(figures: JourneyFigures, message_rows: int) -> list[Check]:
 
 
 class _Messages:
-    """The message figures of every journey."""
+    """The message figures of every journey. ``choosing``: those in which a send chooses its channel."""
 
-    def __init__(self, facts: _Facts) -> None:
+    def __init__(self, facts: _Facts, choosing: frozenset[str]) -> None:
         self._candidates = facts.per_journey("candidates")
         self._verdicts = facts.rows("verdicts")
         self._deferred = facts.counts_per_journey("deferrals")
         self._delivery = facts.counts_per_journey("messages")
         self._reactions = facts.counts_per_journey("reactions")
+        self._channels = facts.counts_per_journey("channels") if choosing else {}
+        self._choosing = choosing
 
     def rows(self, journey: str) -> int:
         """How many rows the message table holds of a journey."""
@@ -249,4 +255,5 @@ class _Messages:
             dropped=tuple(Count(reason, n) for verdict, reason, n in mine if verdict == "drop"),
             deferred=self._deferred.get(journey, ()), delivery=self._delivery.get(journey, ()),
             reactions=self._reactions.get(journey, ()),
+            channels=self._channels.get(journey, ()) if journey in self._choosing else (),
         )  # fmt: skip

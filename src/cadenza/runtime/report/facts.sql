@@ -161,6 +161,11 @@ LEFT JOIN withdrawn ON withdrawn.message_id = m.message_id
 WHERE m.planned_at < :before
 GROUP BY 1, 2 ORDER BY 1, 2;
 
+-- name: channels
+-- Messages decided to be sent, by channel
+SELECT v.journey, m.channel, count(*) FROM message m JOIN journey_version v ON v.jid = m.jid
+WHERE m.planned_at < :before GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2;
+
 -- name: reactions
 -- What receivers did, as messages (not events) per kind
 SELECT v.journey, o.name, count(DISTINCT o.message_id)

@@ -67,6 +67,8 @@ class MessageFigures(_Figures, frozen=True, kw_only=True):
     deferred: tuple[Count, ...] = ()
     delivery: tuple[Count, ...] = ()
     reactions: tuple[Count, ...] = ()
+    channels: tuple[Count, ...] = ()
+    """Messages sent by channel, where a step says ``channel: best``."""
 
 
 class ArmFigures(_Figures, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ ORDER BY m.eid, m.ts, m.from_step, m.to_step;
 
 -- name: verdicts
 -- Every verdict on a candidate message.
-SELECT d.pid, v.journey, d.ts, s.template, d.verdict, d.reason, d.rule, d.until
+SELECT d.pid, v.journey, d.ts, coalesce(json_extract_string(d.evidence, '$.template'), s.template) AS template, d.verdict, d.reason, d.rule, d.until
 FROM decision d
 JOIN journey_version v ON v.jid = d.jid
 JOIN journey_step s ON s.jid = d.jid AND s.step = d.step

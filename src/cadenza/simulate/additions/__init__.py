@@ -5,6 +5,7 @@ from __future__ import annotations
 from cadenza.simulate.addition import Addition
 from cadenza.simulate.additions import (
     at_entry,
+    best_channel,
     calls,
     caps,
     control,
@@ -27,6 +28,7 @@ from cadenza.simulate.additions import (
 
 ADDITIONS: dict[str, Addition] = {
     "at_entry": at_entry.ADDITION,
+    "best_channel": best_channel.ADDITION,
     "calls": calls.ADDITION,
     "caps": caps.ADDITION,
     "control": control.ADDITION,

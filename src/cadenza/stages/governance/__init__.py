@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cadenza.stages.governance.choosing import responses as responses
 from cadenza.stages.governance.judging import (
     due as due,
     suppress_journeys as suppress_journeys,

@@ -25,11 +25,12 @@ class Full(NamedTuple):
     joins: list[exp.Join]
 
 
-def contact(program: Program) -> list[Step]:
-    """What counts, per candidate and cap."""
+def contact(program: Program, chosen: bool = False) -> list[Step]:
+    """What counts, per candidate (``chosen``: and each of its templates) and cap."""
     caps = program.project.policy.caps
+    of = [column("template", "g")] if chosen else []
     if not caps:
-        return [_SCRIPT.step("w_contact_none")]
+        return [_SCRIPT.step("w_contact_none", of=of)]
     periods = sorted({cap.calendar for cap in caps if cap.calendar})
     counts: list[exp.Expr] = []
     for i, cap in enumerate(caps):
@@ -50,7 +51,7 @@ def contact(program: Program) -> list[Step]:
         joins.append(_join("w_local", "l", "l.eid = g.eid"))
     longest = max(_PERIOD_S[cap.calendar] if cap.calendar else cap.per_s for cap in caps)
     steps = [_SCRIPT.step("w_local", periods=[part for p in periods for part in _period(p)])] if periods else []
-    return [*steps, _SCRIPT.step("w_contact", counts=counts, longest=number(longest), joins=joins)]
+    return [*steps, _SCRIPT.step("w_contact", of=of, counts=counts, longest=number(longest), joins=joins)]
 
 
 def full(program: Program) -> Full:

@@ -10,12 +10,12 @@ GROUP BY l.eid;
 -- name: w_contact
 -- How much contact the persons of capped candidates have had.
 CREATE OR REPLACE TEMP TABLE w_contact AS
-SELECT g.eid, :counts FROM w_gate AS g JOIN message AS m ON m.pid = g.pid JOIN slot_joins ON TRUE
+SELECT g.eid, :of, :counts FROM w_gate AS g JOIN message AS m ON m.pid = g.pid JOIN slot_joins ON TRUE
 ANTI JOIN cancellation AS x ON x.message_id = m.message_id
 ANTI JOIN (SELECT message_id FROM message_outcome WHERE name = 'Message Failed') AS f ON f.message_id = m.message_id
 WHERE g.reason IS NULL AND m.message_class = 'marketing' AND m.planned_at > g.now - to_seconds(:longest) AND m.planned_at <= g.now
-GROUP BY g.eid;
+GROUP BY g.eid, :of;
 
 -- name: w_contact_none
 -- Without caps nothing is counted.
-CREATE OR REPLACE TEMP TABLE w_contact AS SELECT eid FROM w_gate WHERE FALSE;
+CREATE OR REPLACE TEMP TABLE w_contact AS SELECT g.eid, :of FROM w_gate AS g WHERE FALSE;

@@ -12,9 +12,14 @@ from cadenza.sql.expression import Compiler, Needs, bucket
 from cadenza.sql.local_wait import person_zone
 from cadenza.sql.program import Program
 from cadenza.sql.step import Script, Step, alias, case_on, column, number, query, sql, text
-from cadenza.stages.governance import caps, hours
+from cadenza.stages.governance import caps, choosing, hours
 
 _SCRIPT = Script.beside(__file__, "governance")
+_COUNTED = {"same_hours": "q", "same_caps": "k"}
+_EVIDENCE = (
+    "'channel': d.channel, 'class': d.message_class, 'template': d.template, 'priority': d.priority, "
+    "'due_since': d.due_since, 'zone': d.zone, 'jurisdiction': nullif(d.jurisdiction, ''), 'value': d.value"
+)
 
 Sends = frozenset[tuple[int, int]]
 
@@ -44,12 +49,15 @@ def verdicts(program: Program, sends: Sends, events: frozenset[str], journeys: l
     )
     after = columns if journeys else ()
     valued = frozenset(jid for jid, _ in sends if program.versions[jid].journey.value is not None)
-    key = ("governance.gate", templates, events, after, valued)
-    steps.append(program.cached(key, lambda: _gate(program, templates, events, after, valued)))
+    chosen = choosing.chooses(program, sends)
+    key = ("governance.gate", templates, events, after, valued, chosen)
+    steps.append(program.cached(key, lambda: _gate(program, templates, events, after, valued, chosen)))
     if kills:
         steps.append(_killed(kills))
     steps += program.cached(("governance.holdouts", sends), lambda: _holdouts(program, sends))
-    return [*steps, *program.cached("governance.counted", lambda: _counted(program))]
+    weighed = choosing.channels(program, sends)
+    key = ("governance.counted", weighed, events if weighed else None)
+    return [*steps, *program.cached(key, lambda: _counted(program, weighed, events))]
 
 
 def _holdouts(program: Program, sends: Sends) -> list[Step]:
@@ -71,16 +79,23 @@ def _holdouts(program: Program, sends: Sends) -> list[Step]:
     return steps
 
 
-def _counted(program: Program) -> list[Step]:
-    """Quiet hours, caps and the verdict: the same for every wave."""
-    policy, steps = program.project.policy, []
+def _counted(program: Program, weighed: frozenset[str], events: frozenset[str]) -> list[Step]:
+    """Quiet hours, caps and the verdict: the same for every wave. ``weighed``: the channels of sends that choose."""
+    policy, chosen = program.project.policy, bool(weighed)
     deadline = number(policy.deadline_s)
     full = caps.full(program)
-    steps += [hours.quiet(program), *caps.contact(program), _SCRIPT.step(
-        "w_verdict", deadline=deadline, cap_drop=full.drops, cap_until=full.until, cap_rule=full.rule, local=full.joins,
-    )]  # fmt: skip
+    steps = [hours.quiet(program, chosen), *caps.contact(program, chosen)]
+    same = {name: sql(f"{row}.template = g.template") if chosen else exp.true() for name, row in _COUNTED.items()}
+    if chosen:
+        steps.append(choosing.choice(program, weighed, events, deadline, full, same))
+    steps.append(_SCRIPT.step(
+        "w_verdict", deadline=deadline, cap_drop=full.drops, cap_until=full.until, cap_rule=full.rule,
+        local=[*full.joins, *(choosing.of_verdict() if chosen else [])], **same,
+    ))  # fmt: skip
     holdout = text(policy.holdout.name if policy.holdout else None)
-    return [*steps, _SCRIPT.step("decision", holdout=holdout)]
+    evidence = sql("to_json({" + _EVIDENCE + (", 'choice': b.choice" if chosen else "") + "})")
+    joins = choosing.of_decision() if chosen else []
+    return [*steps, _SCRIPT.step("decision", holdout=holdout, evidence=evidence, choice=joins)]
 
 
 def _killed(kills: tuple[tuple[str | None, str | None], ...]) -> Step:
@@ -95,7 +110,7 @@ def _killed(kills: tuple[tuple[str | None, str | None], ...]) -> Step:
 
 
 def _templates(program: Program, sends: Sends) -> list[str]:
-    return sorted({program.versions[j].graph.stops[s].template for j, s in sends})
+    return sorted({name for j, s in sends for name in program.versions[j].graph.stops[s].candidates})
 
 
 def values(program: Program, sends: Sends) -> list[Expr]:
@@ -113,7 +128,7 @@ def _worth(program: Program, valued: frozenset[int], events: frozenset[str]) -> 
 
 
 def _gate(program: Program, templates: frozenset[str], events: frozenset[str], journeys: tuple[str, ...],
-          valued: frozenset[int]) -> Step:  # fmt: skip
+          valued: frozenset[int], chosen: bool) -> Step:  # fmt: skip
     project, policy = program.project, program.project.policy
     used = [program.templates[name] for name in sorted(templates)]
     channels = sorted({t.channel for t in used})
@@ -133,7 +148,9 @@ def _gate(program: Program, templates: frozenset[str], events: frozenset[str], j
         fresh = exp.Case(ifs=[exp.If(this=drawn, true=text("holdout"))], default=text("treated"))
         arm = exp.Coalesce(this=column("arm", "h"), expressions=[fresh])
     return _SCRIPT.step(
-        "w_gate", arm=arm, address=address, suppressed=suppressed, consented=consented,
+        "w_gate", {"t_send": "t_choice"} if chosen else None, place=[column("place", "s")] if chosen else [],
+        of=[column("template", "s")] if chosen else [], same=sql("c.template = s.template") if chosen else exp.true(),
+        arm=arm, address=address, suppressed=suppressed, consented=consented,
         policy=_suppress_rule(program, events), zone=_zone(program), row=_row(journeys), jurisdiction=jurisdictions.of_person(program.project.policy),
         value=_worth(program, valued, events),
         holdout=text(policy.holdout.name if policy.holdout else None),

@@ -28,7 +28,7 @@ SELECT l.pid, :journeys FROM (
 -- name: w_gate
 -- The rules that need no counting, in their order; the local time where quiet hours apply.
 CREATE OR REPLACE TEMP TABLE w_gate AS
-SELECT d.*, s.template, s.channel, s.purpose, s.message_class, s.destination, v.priority, v.journey, c.address_ AS address, c.suppressed_ AS suppressed,
+SELECT d.*, :place, s.template, s.channel, s.purpose, s.message_class, s.destination, v.priority, v.journey, c.address_ AS address, c.suppressed_ AS suppressed,
   h.arm AS assigned, :arm AS arm, c.zone_ AS zone, c.jurisdiction_ AS jurisdiction, c.value_ AS value,
   CASE WHEN coalesce(c.address_, '') = '' THEN 'unreachable'
     WHEN c.suppressed_ IN ('hard_bounce', 'complaint', 'legal') OR (c.suppressed_ IS NOT NULL AND s.message_class = 'marketing') THEN 'suppressed'
@@ -39,8 +39,8 @@ SELECT d.*, s.template, s.channel, s.purpose, s.message_class, s.destination, v.
     WHEN :arm = 'holdout' THEN 'holdout' END AS reason,
   c.policy_ AS policy
 FROM w_due AS d JOIN t_send AS s ON s.jid = d.jid AND s.step = d.step JOIN t_version AS v ON v.jid = d.jid
-JOIN (SELECT d.eid, :address AS address_, :suppressed AS suppressed_, :policy AS policy_, :consented AS consented_, :zone AS zone_, :jurisdiction AS jurisdiction_, :value AS value_
-  FROM w_due AS d JOIN t_send AS s ON s.jid = d.jid AND s.step = d.step JOIN slot_row AS c ON c.pid = d.pid) AS c ON c.eid = d.eid
+JOIN (SELECT d.eid, :of, :address AS address_, :suppressed AS suppressed_, :policy AS policy_, :consented AS consented_, :zone AS zone_, :jurisdiction AS jurisdiction_, :value AS value_
+  FROM w_due AS d JOIN t_send AS s ON s.jid = d.jid AND s.step = d.step JOIN slot_row AS c ON c.pid = d.pid) AS c ON c.eid = d.eid AND :same
 LEFT JOIN (SELECT a.pid, min_by(a.arm, (a.ts, a.origin_pid)) AS arm FROM assignment AS a SEMI JOIN w_due AS e ON e.pid = a.pid WHERE a.holdout = :holdout GROUP BY a.pid) AS h ON h.pid = d.pid;
 
 -- name: killed
@@ -65,7 +65,7 @@ LEFT JOIN (
 
 -- name: step_holdout
 -- The message is withheld from those who are held out.
-UPDATE w_gate SET reason = 'step_holdout', policy = h.holdout FROM w_step_holdout AS h WHERE h.eid = w_gate.eid AND h.arm = 'holdout';
+UPDATE w_gate SET reason = 'step_holdout', policy = h.holdout FROM w_step_holdout AS h WHERE h.eid = w_gate.eid AND w_gate.reason IS NULL AND h.arm = 'holdout';
 
 -- name: step_assignment
 -- The first assignment of a unit under a step's holdout.
@@ -87,7 +87,7 @@ FROM (
       CASE WHEN g.reason IS NULL AND q.known AND q.until IS NULL THEN row_number() OVER (
         PARTITION BY g.pid, g.reason IS NULL AND q.known AND q.until IS NULL ORDER BY g.priority DESC, g.value DESC NULLS LAST, g.due_since, g.eid) END AS turn,
       :cap_drop AS cap_drop, :cap_until AS cap_until, :cap_rule AS cap_rule
-    FROM w_gate AS g LEFT JOIN w_quiet AS q ON q.eid = g.eid LEFT JOIN w_contact AS k ON k.eid = g.eid JOIN slot_local ON TRUE
+    FROM w_gate AS g LEFT JOIN w_quiet AS q ON q.eid = g.eid AND :same_hours LEFT JOIN w_contact AS k ON k.eid = g.eid AND :same_caps JOIN slot_local ON TRUE
   ) AS x
 ) AS y;
 
@@ -100,5 +100,5 @@ SELECT d.eid, d.pid, d.jid, d.step, d.now, d.verdict,
     WHEN d.blocked = 'no_consent' THEN d.purpose || '/' || d.channel WHEN d.blocked = 'cap' OR (d.verdict = 'defer' AND d.quiet_until IS NULL) THEN d.cap_rule
     WHEN d.blocked = 'holdout' THEN :holdout WHEN d.blocked = 'no_time_zone' OR d.quiet_until IS NOT NULL THEN d.zone END,
   CASE WHEN d.verdict = 'defer' THEN d.until END,
-  CAST(to_json({'channel': d.channel, 'class': d.message_class, 'template': d.template, 'priority': d.priority, 'due_since': d.due_since, 'zone': d.zone, 'jurisdiction': nullif(d.jurisdiction, ''), 'value': d.value}) AS VARCHAR)
-FROM w_verdict AS d WHERE d.verdict <> 'wait';
+  CAST(:evidence AS VARCHAR)
+FROM w_verdict AS d JOIN slot_choice ON TRUE WHERE d.verdict <> 'wait';
