@@ -6,12 +6,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from cadenza.clock import from_micros
+from cadenza.clock import VirtualClock, from_micros
 from cadenza.definitions.expression import FALSE, parse
 from cadenza.definitions.kinds import Exit, Wait
+from cadenza.runtime.tick import Ticker
 from cadenza.simulate.worlds import World
+from cadenza.store.duckdb_engine import DuckEngine
 from tests.simulation.audit_faults import Town, town_project
-from tests.simulation.engine import run_engine
+from tests.simulation.engine import FixedLog, HeldOutbox, run_engine
 from tests.simulation.strategies import play
 from tests.simulation.test_engine_agrees import difference
 
@@ -42,3 +44,19 @@ def test_it_decides_nothing(batches: tuple[int, ...]) -> None:
     found = run_engine(world.project, list(world.records), batches, False, from_micros(world.horizon))
     assert difference(play(world), found) is None
     assert [reason for *_, reason in found["ends"]] == ["disqualified"]
+
+
+def test_somebody_new_does_not_wait_record_by_record() -> None:
+    """Their first record brings two identifiers and the others one: nobody merges, so those have no turn of their own."""
+    log = Town(town_project())
+    for n in range(5):
+        log.add("call", type="identify", userId=f"u{n}", traits={"email": f"u{n}@example.com"})
+        for _ in range(20):
+            log.track(f"u{n}", "Unheard Of")
+    engine = DuckEngine.open(None, threads=1)
+    ticker = Ticker(engine, FixedLog(log.records), HeldOutbox(), VirtualClock())  # type: ignore[arg-type]
+    waves = 0
+    while (found := ticker.tick(from_micros(log.at))).more:
+        waves += found.waves
+    engine.close()
+    assert waves + found.waves <= 4

@@ -42,7 +42,7 @@ SELECT x.offset_, x.recorded_at, x.lane, x.decides FROM (
   LEFT JOIN (
     SELECT m.lane FROM (
       SELECT p.lane, CAST(p.pid AS VARCHAR) AS who FROM t_lane_person AS p
-      UNION SELECT o.lane, f.fresh FROM t_known AS f JOIN t_lane AS o ON o.offset_ = f.offset_ WHERE f.fresh IS NOT NULL
+      UNION SELECT o.lane, 'new ' || f.offset_ FROM t_known AS f JOIN t_lane AS o ON o.offset_ = f.offset_ WHERE f.starts
     ) AS m GROUP BY m.lane HAVING count(*) > 1
   ) AS g ON g.lane = l.lane
 ) AS x WHERE x.decides OR x.merges;

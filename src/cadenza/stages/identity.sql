@@ -24,12 +24,13 @@ INSERT INTO t_edge SELECT DISTINCT i.offset_, CAST(NULL AS BIGINT), 'person:' ||
 
 -- name: t_known
 -- Whether a record brings nothing new to identity: all its identifiers have one owner, or an earlier record brings the same ones.
--- ``fresh``: its identifiers, where none has an owner yet.
+-- ``starts``: a person begins with it, because none of its identifiers has an owner or came with an earlier record.
 CREATE OR REPLACE TEMP TABLE t_known AS
-SELECT s.offset_, s.known OR row_number() OVER (PARTITION BY s.nodes ORDER BY s.offset_) > 1 AS passive, CASE WHEN s.owned = 0 THEN s.nodes END AS fresh
+SELECT s.offset_, s.known OR row_number() OVER (PARTITION BY s.nodes ORDER BY s.offset_) > 1 AS passive, s.owned = 0 AND s.earliest = s.offset_ AS starts
 FROM (
-  SELECT offset_, count(DISTINCT node) = 1 AND count(pid) = count(*) AS known, count(pid) AS owned, string_agg(node, '|' ORDER BY node) AS nodes
-  FROM t_edge GROUP BY offset_
+  SELECT e.offset_, count(DISTINCT e.node) = 1 AND count(e.pid) = count(*) AS known, count(e.pid) AS owned, min(e.first_) AS earliest,
+    string_agg(e.node, '|' ORDER BY e.node) AS nodes
+  FROM (SELECT d.offset_, d.node, d.pid, min(d.offset_) OVER (PARTITION BY d.node) AS first_ FROM t_edge AS d) AS e GROUP BY e.offset_
 ) AS s;
 
 -- name: t_lane
