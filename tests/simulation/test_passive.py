@@ -46,6 +46,14 @@ def test_it_decides_nothing(batches: tuple[int, ...]) -> None:
     assert [reason for *_, reason in found["ends"]] == ["disqualified"]
 
 
+def _waves(log: Town) -> int:
+    engine = DuckEngine.open(None, threads=1)
+    ticker = Ticker(engine, FixedLog(log.records), HeldOutbox(), VirtualClock())  # type: ignore[arg-type]
+    waves = ticker.run(from_micros(log.at)).waves
+    engine.close()
+    return waves
+
+
 def test_somebody_new_does_not_wait_record_by_record() -> None:
     """Their first record brings two identifiers and the others one: nobody merges, so those have no turn of their own."""
     log = Town(town_project())
@@ -53,10 +61,16 @@ def test_somebody_new_does_not_wait_record_by_record() -> None:
         log.add("call", type="identify", userId=f"u{n}", traits={"email": f"u{n}@example.com"})
         for _ in range(20):
             log.track(f"u{n}", "Unheard Of")
-    engine = DuckEngine.open(None, threads=1)
-    ticker = Ticker(engine, FixedLog(log.records), HeldOutbox(), VirtualClock())  # type: ignore[arg-type]
-    waves = 0
-    while (found := ticker.tick(from_micros(log.at))).more:
-        waves += found.waves
-    engine.close()
-    assert waves + found.waves <= 4
+    assert _waves(log) <= 4
+
+
+def test_before_and_after_a_merge_they_come_all_together() -> None:
+    log = Town(town_project())
+    log.add("call", type="identify", userId="ann", traits={"email": "ann@example.com"})
+    for _ in range(20):
+        log.add("call", type="track", anonymousId="a1", event="Unheard Of")
+        log.track("ann", "Unheard Of")
+    log.add("call", type="identify", userId="ann", anonymousId="a1")
+    for _ in range(20):
+        log.add("call", type="track", anonymousId="a1", event="Unheard Of")
+    assert _waves(log) <= 8

@@ -71,13 +71,15 @@ SELECT (SELECT count(*) FROM t_item), (SELECT min(:wakes) FROM enrollment), (SEL
 SELECT 0, (SELECT min(:wakes) FROM enrollment), (SELECT min(check_at) FROM profile), FALSE;
 
 -- name: w_next
--- For every lane its next item: an instant with due timers, or a record; a timer at T comes before a record at T.
+-- For every lane its next item: an instant with due timers, or a record; a timer at T comes before a record at T. Records
+-- ``before`` the next one that decides, and before the next timer, may come with the first of them.
 -- Lanes do not depend on each other, so a wave may take some of them; that bounds its memory.
 CREATE OR REPLACE TEMP TABLE w_next AS
 SELECT coalesce(r.lane, t.lane) AS lane,
   CASE WHEN r.at_ IS NULL OR t.at_ <= r.at_ THEN t.at_ END AS timer_at,
-  CASE WHEN t.at_ IS NULL OR r.at_ < t.at_ THEN r.at_ END AS record_at
-FROM (SELECT lane, min(recorded_at) AS at_ FROM t_item GROUP BY lane) AS r
+  CASE WHEN t.at_ IS NULL OR r.at_ < t.at_ THEN r.at_ END AS record_at,
+  coalesce(least(r.decides_at, t.at_), TIMESTAMP '9999-12-31') AS before
+FROM (SELECT lane, min(recorded_at) AS at_, min(recorded_at) FILTER (WHERE decides) AS decides_at FROM t_item GROUP BY lane) AS r
 FULL JOIN (
   SELECT coalesce(p.lane, -d.pid) AS lane, min(d.at_) AS at_
   FROM (
@@ -90,7 +92,9 @@ FULL JOIN (
 -- name: w_next_records
 -- The same when no timer can be due.
 CREATE OR REPLACE TEMP TABLE w_next AS
-SELECT lane, CAST(NULL AS TIMESTAMP) AS timer_at, min(recorded_at) AS record_at FROM t_item GROUP BY lane ORDER BY lane LIMIT :most;
+SELECT lane, CAST(NULL AS TIMESTAMP) AS timer_at, min(recorded_at) AS record_at,
+  coalesce(min(recorded_at) FILTER (WHERE decides), TIMESTAMP '9999-12-31') AS before
+FROM t_item GROUP BY lane ORDER BY lane LIMIT :most;
 
 -- name: w_next_timers
 -- The same when no record is left.
@@ -103,9 +107,10 @@ FROM (
 GROUP BY coalesce(p.lane, -d.pid) ORDER BY lane LIMIT :most;
 
 -- name: w_rec
--- The records of this wave, at most one of a lane.
+-- The records of this wave, of a lane at most one that decides; those that do not come all together, up to the next item.
 CREATE OR REPLACE TEMP TABLE w_rec AS
-SELECT q.* EXCLUDE (s, properties, traits), i.decides FROM t_queue AS q JOIN t_item AS i ON i.offset_ = q.offset_ JOIN w_next AS n ON n.lane = i.lane AND n.record_at = i.recorded_at;
+SELECT q.* EXCLUDE (s, properties, traits), i.decides FROM t_queue AS q JOIN t_item AS i ON i.offset_ = q.offset_ JOIN w_next AS n ON n.lane = i.lane AND n.record_at IS NOT NULL
+  AND (i.recorded_at = n.record_at OR i.recorded_at < n.before);
 
 -- name: w_rec_alone
 -- The one record of the tick.
