@@ -15,6 +15,32 @@ BUCKETS = 10_000
 """Shares are whole basis points: 20 % is 2,000 of 10,000 buckets."""
 
 
+ACCOUNTS = 1 << 62
+"""Accounts, and the records as theirs, are numbered from here on: in the order of the log, far above persons."""
+
+
+def is_account(pid: int) -> bool:
+    """Whether a number is that of an account (or of a record as an account's)."""
+    return pid >= ACCOUNTS
+
+
+def subject_name(pid: int) -> str:
+    """What a person (``p_57``) or an account (``a_57``) is called, after the record that made it known."""
+    return f"a_{pid - ACCOUNTS}" if is_account(pid) else f"p_{pid}"
+
+
+def named_subject(name: str) -> int | None:
+    """The number behind ``p_57`` or ``a_57``; None for any other text."""
+    if name[:2] not in ("p_", "a_") or not (name[2:].isascii() and name[2:].isdigit()) or int(name[2:]) >= ACCOUNTS:
+        return None
+    return int(name[2:]) + (ACCOUNTS if name[0] == "a" else 0)
+
+
+def record_number(offset: int) -> int:
+    """The number in the log of a record, also of one as an account's."""
+    return offset - ACCOUNTS if is_account(offset) else offset
+
+
 def md5_low64(text: str) -> int:
     """The first 8 bytes of MD5, little endian: DuckDB's ``md5_number_upper``."""
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "little")

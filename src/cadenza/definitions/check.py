@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from cadenza.definitions import kinds
+from cadenza.definitions.check_accounts import check_accounts
 from cadenza.definitions.check_contracts import check_contracts
 from cadenza.definitions.check_journey import check_journeys
 from cadenza.definitions.check_policy import check_policy, string_trait, zone_known
@@ -66,6 +67,7 @@ def check(
         findings.condition(scope_without_journeys(scope), segment.when, "segments", segment.name, "when")
     _check_cycles(project, findings)
     check_journeys(project, scope, findings)
+    check_accounts(project, findings)
     check_policy(project, scope, findings)
     _check_log(project, findings)
     _check_templates(project, scope, findings)
@@ -205,9 +207,15 @@ def _check_identity(project: Project, findings: Findings) -> None:
         if identifier.type and identifier.type in seen:
             findings.problem(f"The identifier '{identifier.type}' is declared twice.", "identity", "identity", path)
         seen.add(identifier.type)
-        for at, value in enumerate(identifier.blocked):
-            if len(value) > 1 and value.startswith("/") and value.endswith("/"):
-                _check_pattern(value[1:-1], f"{path}.blocked.{at}", findings)
+        _check_blocked(identifier.blocked, f"{path}.blocked", findings)
+    if project.identity.accounts is not None:
+        _check_blocked(project.identity.accounts.blocked, "accounts.blocked", findings)
+
+
+def _check_blocked(blocked: tuple[str, ...], path: str, findings: Findings) -> None:
+    for at, value in enumerate(blocked):
+        if len(value) > 1 and value.startswith("/") and value.endswith("/"):
+            _check_pattern(value[1:-1], f"{path}.{at}", findings)
 
 
 def _check_pattern(pattern: str, path: str, findings: Findings) -> None:

@@ -92,6 +92,7 @@ class _Check:
     ) -> None:
         self.test, self.project, self.scope, self.arms, self.findings = test, project, scope, arms, findings
         self.actors = {actor.name for actor in test.persons}
+        self.accounts = {actor.name for actor in test.accounts}
         self.zone_known = test.zone in available_timezones()
         self.start: datetime | None = None
 
@@ -114,8 +115,9 @@ class _Check:
         self.known("journey", test.journey, [j.name for j in self.project.journeys], "journey")
         for actor in test.persons:
             self._actor(actor, f"persons.{actor.name}")
+        self._accounts()
         for number, happening in enumerate(test.events):
-            self._person(happening.person, f"events.{number}")
+            self._subject(happening.person, happening.account, f"events.{number}", both=True)
             self._happening(happening, f"events.{number}")
         until = self.moment(test.until, "until")
         for number, expectation in enumerate(test.expect):
@@ -123,6 +125,21 @@ class _Check:
             at = self.moment(expectation.at, f"expect.{number}.at")
             if until and at and at > until:
                 self.problem("The test ends before this.", f"expect.{number}.at", "Let 'until' be later.")
+
+    def _accounts(self) -> None:
+        """Somebody is in the test, and no account is taken for a person."""
+        test = self.test
+        if not test.persons and not test.accounts:
+            self.problem("Nobody is in the test.", "persons", "Write for example 'persons: { anna: {} }'.")
+        for account in test.accounts:
+            path = f"accounts.{account.name}"
+            self._actor(account, path)
+            if account.name in self.actors:
+                self.problem("A person of the test has this name.", path, "Give the account another one.")
+            if self.project.identity.accounts is None and not self.scope.partial:
+                self.problem(
+                    "The project has no accounts.", path, "Say 'accounts: { from: context.groupId }' in identity.yaml."
+                )
 
     def moment(self, text: str | None, path: str) -> datetime | None:
         """The instant of a text; a problem where it has none. None too where the text or the zone is not given."""
@@ -186,17 +203,24 @@ class _Check:
         if not self.scope.partial and not any(calls_in(journey.steps) for journey in self.project.journeys):
             self.problem("No journey calls a service.", f"{path}.{word}", "Add a step 'call', or take it away.")
 
-    def _person(self, named: str | None, path: str) -> None:
+    def _subject(self, named: str | None, account: str | None, path: str, both: bool) -> None:
+        """Whose something is. ``both``: a person may do it in the name of an account."""
+        if account:
+            self.known("account", account, self.accounts, f"{path}.account")
         if named:
             self.known("person", named, self.actors, f"{path}.person")
-        elif len(self.actors) > 1:
+            if account and not both:
+                self.problem("It is about a person or an account.", f"{path}.account", "Take one of them away.")
+        elif account is None and not self.actors and len(self.accounts) > 1:
+            self.problem("The test has several accounts; say whose this is.", path, "Add 'account: NAME'.")
+        elif account is None and len(self.actors) > 1:
             self.problem("The test has several persons; say whose this is.", path, "Add 'person: NAME'.")
 
     # --- expectations ------------------------------------------------------------------------------
 
     def _expectation(self, wanted: kinds.Expectation, path: str) -> None:
         key = kinds.key_of(wanted)
-        self._person(wanted.person, path)
+        self._subject(wanted.person, wanted.account, path, both=False)
         if key is None:
             self.problem("An expectation is about one thing.", path, f"Say one of {', '.join(kinds.KEYS)}.")
             return

@@ -85,10 +85,11 @@ def _segments(project: Project, journey: Journey) -> list[Segment]:
     found = []
     condition = _condition(on, project.policy, {trait.name: trait.type for trait in project.traits})
     if condition is not None:
-        found.append(Segment(name=segment_of(journey.name), when=condition))
+        found.append(Segment(name=segment_of(journey.name), when=condition, subject=journey.subject))
     if on.trait is not None and on.from_ is not None:
         types = {trait.name: trait.type for trait in project.traits}
-        found.append(Segment(name=former_of(journey.name), when=_equals(on.trait, on.from_, types)))
+        when = _equals(on.trait, on.from_, types)
+        found.append(Segment(name=former_of(journey.name), when=when, subject=journey.subject))
     return found
 
 

@@ -38,6 +38,7 @@ from cadenza.definitions.kinds_journey import (
     Split as Split,
     SplitArm as SplitArm,
     Step as Step,
+    Subject as Subject,
     Trigger as Trigger,
     Update as Update,
     Wait as Wait,
@@ -268,10 +269,25 @@ class Identifier(Definition, frozen=True, kw_only=True):
     """Values that never identify anyone, besides the built-in ones; ``/.../`` is a pattern."""
 
 
+ACCOUNT = "account"
+"""The type of identifier that names an account."""
+
+
+class Accounts(Definition, frozen=True, kw_only=True):
+    """Accounts are subjects of their own. ``source``: where the calls of persons name theirs; a ``group`` call always does
+    in its ``groupId``."""
+
+    source: str = "context.groupId"
+    blocked: tuple[str, ...] = ()
+    """As of an identifier."""
+
+
 class Identity(Definition, frozen=True, kw_only=True):
-    """How records become persons. ``identifiers`` in order of priority, highest first."""
+    """How records become persons, and accounts. ``identifiers`` in order of priority, highest first."""
 
     identifiers: tuple[Identifier, ...]
+    accounts: Accounts | None = None
+    """None: there are persons only."""
 
 
 class TraitDefinition(Definition, frozen=True, kw_only=True):
@@ -287,10 +303,11 @@ class TraitDefinition(Definition, frozen=True, kw_only=True):
 
 
 class Segment(Definition, frozen=True, kw_only=True):
-    """Persons for whom ``when`` is TRUE; membership is kept as intervals."""
+    """Persons (or accounts) for whom ``when`` is TRUE; membership is kept as intervals."""
 
     name: str
     when: Expr
+    subject: Subject = "person"
     owner: str = ""
     description: str = ""
 

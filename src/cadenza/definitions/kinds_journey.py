@@ -12,6 +12,9 @@ from cadenza.definitions.kinds_alerts import Alerts
 from cadenza.definitions.kinds_policy import Holdout
 from cadenza.definitions.kinds_wait import LocalWait
 
+Subject = Literal["person", "account"]
+"""What a journey, or a segment, is about."""
+
 
 class Absence(Definition, frozen=True, kw_only=True):
     """No ``event`` for ``for_s`` seconds since the last one, or since the last event called ``after``."""
@@ -289,6 +292,8 @@ class Journey(Definition, frozen=True, kw_only=True):
     """A number: of messages of one priority the more valuable goes first; unknown is last."""
     programme: str | None = None
     """The group of journeys that it belongs to, with one holdout for all of them."""
+    subject: Subject = "person"
+    """Whose passages they are: persons', or accounts'."""
 
     @property
     def every_step(self) -> tuple[Step, ...]:

@@ -35,10 +35,12 @@ class Event(Happening, frozen=True, kw_only=True):
     """A happening that says whose it is; None: the only person of the test."""
 
     person: str | None = None
+    account: str | None = None
+    """The account in whose name it is done; without a person: by somebody of it."""
 
 
 class Actor(Definition, frozen=True, kw_only=True):
-    """A person of a test: what is known of them before anything happens."""
+    """A person (or an account) of a test: what is known of them before anything happens."""
 
     name: str
     traits: dict[str, Any] = {}
@@ -66,6 +68,8 @@ class Expectation(Definition, frozen=True, kw_only=True):
     holds: Expr | None = None
 
     person: str | None = None
+    account: str | None = None
+    """In place of a person."""
     journey: str | None = None
     passage: int = 1
     at: str | None = None
@@ -92,7 +96,8 @@ class JourneyTest(Definition, frozen=True, kw_only=True):
     zone: str = "UTC"
     description: str = ""
     journey: str | None = None
-    persons: tuple[Actor, ...]
+    persons: tuple[Actor, ...] = ()
+    accounts: tuple[Actor, ...] = ()
     events: tuple[Event, ...] = ()
     until: str | None = None
     expect: tuple[Expectation, ...]
@@ -105,8 +110,9 @@ def key_of(expectation: Expectation) -> str | None:
 
 
 def person_of(test: JourneyTest, named: str | None) -> str | None:
-    """The person that is meant where one may be left out."""
-    return named or (test.persons[0].name if len(test.persons) == 1 else None)
+    """The person (or account) that is meant where one may be left out."""
+    everyone = test.persons or test.accounts
+    return named or (everyone[0].name if len(everyone) == 1 else None)
 
 
 __all__ = ["KEYS", "Actor", "Event", "Expectation", "Happening", "JourneyTest", "key_of", "person_of"]

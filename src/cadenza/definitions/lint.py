@@ -262,7 +262,7 @@ def _equal_rank(project: Project, findings: Findings) -> None:
         trigger = on.event or (on.segment, on.change, on.schedule) if on.event or on.segment else None
         if journey.arena is None or trigger is None:
             continue
-        first = seen.setdefault((journey.arena, journey.priority, trigger), journey.name)
+        first = seen.setdefault((journey.subject, journey.arena, journey.priority, trigger), journey.name)
         if first != journey.name:
             what = f"It has the trigger, the arena '{journey.arena}' and the priority {journey.priority} of '{first}': of who qualifies for both, '{first}' gets all."
             remedy = "Give them different priorities, or arenas; 'cadenza lint' counts the people."

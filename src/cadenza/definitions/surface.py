@@ -163,11 +163,21 @@ _IDENTIFIER = Fields(kinds.Identifier, (
        "pattern.", example="[guest@shop.example, /^test-/]"),
 ))  # fmt: skip
 
+_ACCOUNTS = Fields(kinds.Accounts, (
+    field("from", Text("^(context|properties)\\..+$", "`context.X` or `properties.X`"),
+       "Where the calls of persons name the account; `context.groupId` if nothing is said. A `group` call names it in its "
+       "`groupId`.", attribute="source", example="context.groupId"),
+    field("blocked", ListOf(Text()), "Values that never name an account, besides the built-in ones; `/.../` is a pattern.",
+       example="[internal, /^test-/]"),
+))  # fmt: skip
+
 IDENTITY = Kind(
     plural="identity", singular=None, name=NAME_TEXT, folder="identity.yaml",
     doc="How records become persons: the identifiers, highest priority first. There is one.",
     body=Fields(kinds.Identity, (
         field("identifiers", ListOf(_IDENTIFIER, least=1), "Kinds of identifier in order of priority.", required=True),
+        field("accounts", _ACCOUNTS, "Accounts are subjects of their own, with traits, segments and journeys.",
+              example="{ from: context.groupId }"),
     )),
     example="""identifiers:
   - { type: user_id, from: userId }
@@ -198,6 +208,7 @@ SEGMENTS = Kind(
     doc="Persons for whom a condition is true; membership is kept as intervals.",
     body=Fields(kinds.Segment, (
         field("when", Expression(), "Who is in it.", required=True, example="orders >= 3"),
+        field("subject", Choice(("person", "account")), "Whether it is of persons or of accounts.", example="account"),
         OWNER, DESCRIPTION,
     )),
     example="""segment: regulars

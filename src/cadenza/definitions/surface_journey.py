@@ -105,6 +105,8 @@ JOURNEYS = Kind(
         field("arena", Text(NAME, "a name, or null", nullable=True),
            "Journeys of one arena compete for a person; null competes with nobody.", example="lifecycle"),
         field("entry", _ENTRY, "Trigger, qualification, suppression, re-entry and key.", required=True),
+        field("subject", Choice(("person", "account")), "Whose passages they are: persons', or accounts' (see `accounts` in "
+           "identity.yaml).", example="account"),
         field("holdout", HOLDOUT, "The share of candidates that gets nothing, for measurement.",
            example="{ name: win_back, share: 20% }"),
         field("programme", NAME_TEXT, "The programme of the policy that it belongs to: one holdout for all of its journeys.",

@@ -29,7 +29,8 @@ _WHAT_HAPPENS = (
 
 _PAST = Fields(kinds.Happening, _WHAT_HAPPENS)
 _EVENT = Fields(kinds.Event, (
-    field("person", COLUMN_TEXT, "Whose; may be left out where there is one person.", example="anna"), *_WHAT_HAPPENS,
+    field("person", COLUMN_TEXT, "Whose; may be left out where there is one person.", example="anna"),
+    field("account", COLUMN_TEXT, "The account in whose name; without `person`: somebody of it.", example="miller"), *_WHAT_HAPPENS,
 ))  # fmt: skip
 
 _ACTOR = Fields(kinds.Actor, (
@@ -43,6 +44,13 @@ _ACTOR = Fields(kinds.Actor, (
           example="{ offer: free_shipping }"),
     field("held_out", ListOf(NAME_TEXT, single=True), "Holdouts that the person is in; without it none.",
           example="win_back_2011"),
+))  # fmt: skip
+
+_ACCOUNT = Fields(kinds.Actor, (
+    field("traits", Values(), "What is known of it at the beginning, as a `group` call says it.", example="{ plan: trial }"),
+    field("arms", MapOf(NAME_TEXT, NAME_TEXT), "The arm of a split; without it the first one.", example="{ offer: call }"),
+    field("held_out", ListOf(NAME_TEXT, single=True), "Holdouts that the account is in; without it none.",
+          example="accounts_2026"),
 ))  # fmt: skip
 
 _EXPECTATION = Fields(kinds.Expectation, (
@@ -63,6 +71,7 @@ _EXPECTATION = Fields(kinds.Expectation, (
     field("trait", Text(), "What the trait `is` at an instant.", example="orders"),
     field("holds", Expression(), "The condition is true at an instant.", example="orders >= 3"),
     field("person", COLUMN_TEXT, "Whom it is about; may be left out where there is one person.", example="anna"),
+    field("account", COLUMN_TEXT, "In place of a person: the account it is about.", example="miller"),
     field("journey", Text(), "In which journey; without it the test's.", example="welcome"),
     field("passage", Whole(1, 1_000), "path, exit: which passage of the person through it.", example="2"),
     field("at", _MOMENT, "When; for segment, trait and holds without it at the end.", example="+3 days"),
@@ -86,7 +95,9 @@ TESTS = Kind(
               required=True, example="2026-03-02 09:00"),
         field("zone", Text(), "The IANA zone of its times.", example="Europe/London"),
         field("journey", Text(), "The journey it is about.", example="welcome"),
-        field("persons", Named(_ACTOR, COLUMN_TEXT), "Who is in it.", required=True),
+        field("persons", Named(_ACTOR, COLUMN_TEXT), "Who is in it."),
+        field("accounts", Named(_ACCOUNT, COLUMN_TEXT), "Accounts that are in it; their names are their ids.",
+              example="{ miller: { traits: { plan: trial } } }"),
         field("events", ListOf(_EVENT), "What happens, and when."),
         field("until", _MOMENT, "How long it runs; without it as long as the journey may last after the last time named.",
               example="+30 days"),

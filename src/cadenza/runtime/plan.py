@@ -19,7 +19,7 @@ from cadenza.definitions.implied import is_implied
 from cadenza.definitions.kinds import Journey
 from cadenza.definitions.project import Project, decode, encode, version_of
 from cadenza.errors import CadenzaError
-from cadenza.ids import fingerprint
+from cadenza.ids import ACCOUNTS, fingerprint
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Log, NewRecord
 from cadenza.runtime.contract_impact import ContractPlan, contract_plans
@@ -103,7 +103,7 @@ def plan(engine: Engine, deployed: Project | None, wanted: Project, log: Log | N
     return Plan(
         fingerprint=fingerprint([encode(wanted)]),
         deployed=fingerprint([encode(deployed)]) if deployed is not None else None,
-        changes=changes, persons=engine.query("SELECT count(*) FROM person WHERE merged_into IS NULL")[0][0],
+        changes=changes, persons=engine.query(f"SELECT count(*) FROM person WHERE merged_into IS NULL AND pid < {ACCOUNTS}")[0][0],
         segments=tuple(_segments(engine, deployed, program)) if deployed is not None else (),
         journeys=tuple(_journeys(engine, changes, deployed, wanted)), sql=tuple(_compiled(program)),
         contracts=contract_plans(deployed, wanted, log),

@@ -9,6 +9,7 @@ import msgspec
 from cadenza.clock import Clock, from_micros, to_micros
 from cadenza.definitions.project import Project, decode
 from cadenza.errors import CadenzaError, near_miss
+from cadenza.ids import ACCOUNTS, subject_name
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Log, NewRecord
 
@@ -55,7 +56,7 @@ def status(engine: Engine, log: Log, clock: Clock, outbox: dict[str, int], recei
         deployed = engine.query(
             "SELECT fingerprint, recorded_at, json_extract_string(project::JSON, '$.name') FROM deployment ORDER BY offset_ DESC LIMIT 1"
         )
-        persons = engine.query("SELECT count(*) FROM person WHERE merged_into IS NULL")[0][0]
+        persons = engine.query(f"SELECT count(*) FROM person WHERE merged_into IS NULL AND pid < {ACCOUNTS}")[0][0]
         live = engine.query("SELECT count(*), min(wake_at) FROM enrollment WHERE step >= 0")[0]
     fingerprint, deployed_at, name = deployed[0] if deployed else (None, None, None)
     mode = "empty" if not deployed else "replay" if _is_replay(live_from) else "live"
@@ -103,4 +104,4 @@ def members(engine: Engine, project: Project, segment: str, limit: int, after: i
         f'WHERE p."s_{segment}" AND p.pid > ? GROUP BY p.pid ORDER BY p.pid LIMIT ?',
         [segment, after, limit],
     )
-    return [Member(id=pid, person=f"p_{pid}", since=since) for pid, since in rows]
+    return [Member(id=pid, person=subject_name(pid), since=since) for pid, since in rows]

@@ -15,6 +15,7 @@ import msgspec
 
 from cadenza.clock import Clock, from_micros, to_micros
 from cadenza.faults import fault
+from cadenza.ids import ACCOUNTS
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Cancellation, Log, Outbox, OutboxMessage, Record
 from cadenza.runtime import command
@@ -186,7 +187,7 @@ class Ticker:
     def _rehearsal(self) -> list[Record]:
         latest = self._engine.query(
             "SELECT coalesce(list(o ORDER BY f), []) FROM (SELECT max(offset_) AS o, min(offset_) AS f FROM event "
-            "WHERE type IN ('track', 'identify') AND source IS NOT NULL GROUP BY type, name)"
+            f"WHERE type IN ('track', 'identify') AND source IS NOT NULL AND offset_ < {ACCOUNTS} GROUP BY type, name)"
         )[0][0]
         found = [record for offset in latest[:20] for record in self._log.read(offset - 1, 1) if record.kind == "call"]
         ahead = to_micros(self._horizon)
@@ -246,7 +247,9 @@ class Ticker:
         fault("tick.before_land")
         engine.load("t_raw", _columns(batch))
         self._outcomes = self._carried > 0 or any(r.kind in ("outcome", "task", "person") for r in batch)
-        run(engine, events.queue(program, self._carried > 0))
+        run(engine, events.queue(program, self._carried > 0, identity.usable(program)))
+        if program.project.identity.accounts is not None:
+            queued = engine.query(events.queued())[0][0]
         run(engine, identity.arrivals(program, self._outcomes, queued > 1, events.path_index(program)))
         if queued > 1:
             self._join_lanes()
@@ -300,7 +303,9 @@ class Ticker:
             left += engine.query("SELECT count(*) FROM t_passive")[0][0]
         if left and not self._carried:
             engine.execute("CREATE OR REPLACE TEMP TABLE t_carried AS SELECT * FROM pending")
-        run(engine, events.carry(self._carried > 0, left > 0, passive > 0))
+        run(engine, events.carry(
+            self._carried > 0, left > 0, passive > 0, accounts=program.project.identity.accounts is not None
+        ))  # fmt: skip
         self._carried = left
 
     def _obey(self, record: Record) -> None:
@@ -308,9 +313,12 @@ class Ticker:
         if record.kind == "deploy":
             self._engine.execute(f"SET VARIABLE horizon = TIMESTAMP '{at}'")
             self._waves += 1
+            first = self._program is None
             self._program = deploy(
                 self._engine, record.body, record.offset, at.isoformat(), self._waves, self._controls
             )
+            if first and self._carried and self._program.project.identity.accounts is not None:
+                run(self._engine, [events.kept_accounts()])
             self._carried = self._engine.query("SELECT count(*) FROM pending")[0][0]
             self._timer_known = False
             return

@@ -20,6 +20,7 @@ from cadenza.definitions.kinds import (
 )  # fmt: skip
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError
+from cadenza.ids import ACCOUNTS
 from cadenza.ports.ledger import Record
 from cadenza.simulate import verdicts
 from cadenza.simulate.contact import Contact
@@ -35,7 +36,7 @@ from cadenza.simulate.evaluate import (
     text_of,
 )  # fmt: skip
 from cadenza.simulate.passages import inside
-from cadenza.simulate.person import Enrollment, Person, Suppression, identifiers_of, normal
+from cadenza.simulate.person import Enrollment, Person, Suppression, account_of, identifiers_of, normal
 
 ITEMS_AT_ONE_INSTANT = 2_000
 PID_COLUMN = {"memberships": 0, "refusals": 0, "messages": 1, "tasks": 1, "task_changes": 1, "calls": 1, "answers": 1}
@@ -67,6 +68,8 @@ class Model(Contact):
             person = self._resolve(int(body["person"])) if known else self._identify(record, body, now)
             if person is not None:
                 self._record(person, record, body, now, news=(len(self.owner), self.merges) != before)
+            if record.kind == "call":
+                self._of_account(record, body, now)
         else:
             raise ModelError(f"No record is of the kind '{record.kind}'.", where=f"record {record.offset}")
 
@@ -109,6 +112,18 @@ class Model(Contact):
             self._merge(survivor, [self.persons.pop(loser) for loser in owners[1:]], now)
         self.owner.update({identifier: pid for identifier in found})
         return survivor
+
+    def _of_account(self, record: Record, body: dict[str, Any], now: datetime) -> None:
+        """A2: what the record says of an account is a record of that."""
+        about, kind = account_of(self.project, body), str(body.get("type"))
+        if about is None:
+            return
+        known = ("account", about) in self.owner
+        pid = self.owner.setdefault(("account", about), ACCOUNTS + record.offset)
+        account = self.persons.setdefault(pid, Person(pid=pid))
+        said = body | {"traits": body.get("properties") if kind == "group" else None}
+        own = msgspec.structs.replace(record, offset=ACCOUNTS + record.offset, kind="account")
+        self._record(account, own, said, now, news=not known)
 
     def _alias(self, body: dict[str, Any]) -> list[tuple[str, str]]:
         kinds = {k.type: k for k in self.project.identity.identifiers}
@@ -224,7 +239,8 @@ class Model(Contact):
 
         def member(name: str) -> bool:
             if name not in after:
-                after[name] = holds(self.project.segment(name).when, seen)
+                segment = self.project.segment(name)
+                after[name] = person.is_a(segment.subject) and holds(segment.when, seen)
             return after[name]
 
         seen = self._view(person, view.now, view.item, member)
@@ -240,7 +256,8 @@ class Model(Contact):
                 self.rows["memberships"].append((person.pid, segment.name, view.now, after[segment.name], cause))
         person.segments.clear()
         person.segments.update(name for name, inside in after.items() if inside)
-        instants = (t for s in self.project.segments for t in changes_at(s.when, seen, self._value))
+        mine = [s for s in self.project.segments if person.is_a(s.subject)]
+        instants = (t for s in mine for t in changes_at(s.when, seen, self._value))
         person.check_at = min(instants, default=None)
         return changes
 

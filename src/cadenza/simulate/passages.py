@@ -65,7 +65,7 @@ class Passages(Calling):
                 fires = False
             if on.from_ is not None and on.to is not None and (former_of(journey.name), "left") not in changes:
                 fires = False
-            if fires:
+            if fires and person.is_a(journey.subject):
                 entrants += self._candidate(person, journey, view, overdue)
             for e in asking:
                 step = self._step(e)

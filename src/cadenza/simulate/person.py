@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from cadenza.clock import EPOCH
-from cadenza.definitions.kinds import Branch, Call, HandOff, Identifier, Journey, Split, Step, WaitFor
+from cadenza.definitions.kinds import Branch, Call, HandOff, Identifier, Journey, Split, Step, Subject, WaitFor
 from cadenza.definitions.project import Project
+from cadenza.ids import is_account
 from cadenza.simulate.evaluate import Event, Value, View, json_text
 
 START, END = "start", "end"
@@ -136,6 +137,10 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
     segments: set[str] = set()
     check_at: datetime | None = None
 
+    def is_a(self, subject: Subject) -> bool:
+        """Whether it is a person, or an account."""
+        return is_account(self.pid) == (subject == "account")
+
     def live(self) -> list[Enrollment]:
         return sorted((e for e in self.enrollments if e.step != END), key=lambda e: e.eid)
 
@@ -166,6 +171,16 @@ class Person(msgspec.Struct, kw_only=True, eq=False):
         """The assignment in force: the earliest."""
         found = [(at, origin, arm) for name, at, origin, arm in self.assignments if name == holdout]
         return min(found)[2] if found else None
+
+
+def account_of(project: Project, body: dict[str, Any]) -> str | None:
+    """A1: the account that a call speaks of; None where there is none."""
+    declared, kind = project.identity.accounts, body.get("type")
+    if declared is None or kind not in ("group", "track", "page", "screen"):
+        return None
+    place, _, name = declared.source.partition(".")
+    told = body.get("groupId") if kind == "group" else (body.get(place) or {}).get(name)
+    return normal(json_text(told), Identifier(type="account", source="", blocked=declared.blocked))
 
 
 def layout(steps: tuple[Step, ...], prefix: str = "steps", after: str = END) -> Iterator[tuple[str, Step, str]]:

@@ -48,7 +48,7 @@ class Redeployed(Controlled):
 
     def _leave(self, person: Person, e: Enrollment, journey: Journey, known: bool, now: datetime) -> bool:
         """Whether the enrollment was mapped."""
-        if e.leaving:
+        if e.leaving or e.journey.subject != journey.subject:
             return False
         fate, to = journey.in_flight, None
         old = self._layout(e.journey).get(e.step, (None, ""))[0]

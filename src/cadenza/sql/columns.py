@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+from sqlglot import exp
 
 from cadenza.definitions.builtin import CALL_EVENTS, TASK_EVENTS
 from cadenza.definitions.expression import (
@@ -25,8 +26,9 @@ from cadenza.definitions.expression import (
 )  # fmt: skip
 from cadenza.definitions.flags import calls_in, nested_steps
 from cadenza.definitions.implied import momentary
-from cadenza.definitions.kinds import Branch, Journey, Step, WaitFor
+from cadenza.definitions.kinds import Branch, Journey, Step, Subject, WaitFor
 from cadenza.definitions.project import Project
+from cadenza.ids import ACCOUNTS
 
 SQL_TYPE: dict[str, str] = {
     "string": "VARCHAR", "integer": "BIGINT", "decimal": "DECIMAL(18,4)", "boolean": "BOOLEAN",
@@ -34,6 +36,12 @@ SQL_TYPE: dict[str, str] = {
 }  # fmt: skip
 
 TRACK_NAMES = {"page": "Page Viewed", "screen": "Screen Viewed"}
+
+
+def of_subject(subject: Subject, row: str) -> exp.Expr:
+    """Whether a row's ``pid`` is that of a person, or that of an account."""
+    test = exp.GTE if subject == "account" else exp.LT
+    return test(this=exp.column("pid", row), expression=exp.Literal.number(ACCOUNTS))
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):

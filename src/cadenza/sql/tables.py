@@ -46,7 +46,7 @@ TABLES: tuple[Table, ...] = (
     _table("pending", "events", "a record read from the log whose turn has not come", "offset_",
            "offset_ BIGINT, recorded_at TIMESTAMP, kind VARCHAR, source VARCHAR, message_id VARCHAR, body VARCHAR",
            retention="state", personal=True),
-    _table("person", "identity", "a person ever created; merged ones point to their survivor", "pid",
+    _table("person", "identity", "a person ever created; merged ones point to their survivor. Accounts are rows too, here and below, with a pid from 2^62 on", "pid",
            "pid BIGINT, created_at TIMESTAMP, merged_into BIGINT", updated=("merged_into",)),
     _table("identifier", "identity", "an identifier and the person who holds it", "type value",
            "type VARCHAR, value VARCHAR, pid BIGINT", personal=True),

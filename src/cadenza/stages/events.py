@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from sqlglot import exp
 
+from cadenza.ids import ACCOUNTS
 from cadenza.sql.program import Program
 from cadenza.sql.step import Script, Step, alias, column, number, sql, text
 
@@ -16,6 +17,8 @@ _SCRIPT = Script.beside(__file__, "events")
 MOST_LANES = 250_000
 """Of one wave. Others take their turn in the next."""
 _NAMED = ("userId", "anonymousId", "previousId", "groupId", "person")
+_ABOVE = number(ACCOUNTS)
+_SPACE = " \t\n\r\f\v"
 _SHAPE = {
     "type": "VARCHAR",
     "event": "VARCHAR",
@@ -37,7 +40,9 @@ def _paths(program: Program) -> list[str]:
 
 def _dotted(program: Program) -> tuple[list[str], list[str]]:
     """(paths anywhere in a body, paths under ``traits``)."""
-    paths = [i.source for i in program.project.identity.identifiers if "." in i.source]
+    identity = program.project.identity
+    paths = [i.source for i in identity.identifiers if "." in i.source]
+    paths += [identity.accounts.source] if identity.accounts is not None else []
     paths += [f"traits.{t.from_.removeprefix('traits.')}" for t in program.project.traits if t.from_]
     unique = dict.fromkeys(paths)
     return [p for p in unique if not p.startswith("traits.")], [p for p in unique if p.startswith("traits.")]
@@ -70,12 +75,13 @@ def typed(value: exp.Expr, kind: str) -> exp.Expr:
     return tree
 
 
-def queue(program: Program, carried: bool) -> list[Step]:
-    """The queue of a tick; ``carried``: an earlier tick left records over."""
-    return program.cached(("events.queue", carried), lambda: _queue(program, carried))
+def queue(program: Program, carried: bool, named: exp.Expr) -> list[Step]:
+    """The queue of a tick; ``carried``: an earlier tick left records over; ``named``: whether the ``value`` of a row ``i``
+    may name an account."""
+    return program.cached(("events.queue", carried), lambda: _queue(program, carried, named))
 
 
-def _queue(program: Program, carried: bool) -> list[Step]:
+def _queue(program: Program, carried: bool, named: exp.Expr) -> list[Step]:
     elsewhere, traits = _dotted(program)
     names = list(program.schema.properties)
     fixed: exp.Expr = exp.Array(expressions=[sql(f'x.b."{name}"').copy() for name in _NAMED])
@@ -90,7 +96,25 @@ def _queue(program: Program, carried: bool) -> list[Step]:
         "t_queue", shape=text(json.dumps(_SHAPE)), fixed=fixed, properties=_json_paths(names), columns=columns,
         traits=_texts(sql("x.b.traits"), [path.removeprefix("traits.") for path in traits]),
     )  # fmt: skip
-    return [*steps, queue_]
+    if program.project.identity.accounts is None:
+        return [*steps, queue_]
+    index = path_index(program)
+    accounts = _SCRIPT.step(
+        "t_queue_accounts", fixed=number(len(_NAMED) + len(elsewhere)), group_index=number(index["groupId"]),
+        account_index=number(index[program.project.identity.accounts.source]), space=text(_SPACE), usable=named, above=_ABOVE,
+        traits=_texts(sql("q.properties"), [path.removeprefix("traits.") for path in traits]),
+    )  # fmt: skip
+    return [*steps, queue_, accounts, *([_SCRIPT.step("accounts_carried")] if carried else [])]
+
+
+def queued() -> str:
+    """A query: how many records are queued, those of accounts included."""
+    return "SELECT count(*) FROM t_queue"
+
+
+def kept_accounts() -> Step:
+    """What the records kept until the first deployment say of accounts has its own turns, too."""
+    return _SCRIPT.step("kept_accounts", above=_ABOVE)
 
 
 def _texts(document: exp.Expr, paths: list[str]) -> exp.Expr:
@@ -165,11 +189,12 @@ def passive(owners: exp.Expr) -> list[Step]:
     return [_SCRIPT.step("passive_ready"), _SCRIPT.step("passive_person", owners=owners), _SCRIPT.step("passive_done")]
 
 
-def carry(had: bool, leave: bool, passive: bool) -> list[Step]:
+def carry(had: bool, leave: bool, passive: bool, accounts: bool = False) -> list[Step]:
     """Keep what was processed. ``had``: something was carried over before; ``leave``: something is left; ``passive``:
-    some records were set aside."""
+    some records were set aside; ``accounts``: records speak of accounts."""
     cleared = [_SCRIPT.step("carry_clear")] if had else []
     if not leave:
         return [_SCRIPT.step("payload"), *cleared]
     steps = [] if passive else [_SCRIPT.step("t_passive_none")]
-    return [*steps, _SCRIPT.step("payload_done"), *cleared, _SCRIPT.step("carry_over")]
+    carry_over = _SCRIPT.step("carry_over_accounts", above=_ABOVE) if accounts else _SCRIPT.step("carry_over")
+    return [*steps, _SCRIPT.step("payload_done"), *cleared, carry_over]

@@ -17,6 +17,23 @@ FROM (
   ) AS y
 ) AS x;
 
+-- name: t_queue_accounts
+-- What records say of accounts, as records of these: numbered in the same order, far above, so that they are lanes of their own.
+INSERT INTO t_queue
+SELECT q.* REPLACE (CASE WHEN q.kind = 'call' THEN q.offset_ + :above ELSE q.offset_ END AS offset_, 'account' AS kind, q.type = 'group' AND q.properties IS NOT NULL AS has_traits,
+  list_concat(list_slice(q.s, 1, :group_index - 1), [k.value], list_slice(q.s, :group_index + 1, :fixed), CASE WHEN q.type = 'group' THEN :traits END) AS s,
+  CASE WHEN q.type = 'group' THEN q.properties END AS traits)
+FROM t_queue AS q JOIN (
+  SELECT i.offset_, i.value FROM (
+    SELECT offset_, 'account' AS type, trim(list_extract(s, CASE WHEN type = 'group' THEN :group_index ELSE :account_index END), :space) AS value
+    FROM t_queue WHERE type IN ('group', 'track', 'page', 'screen') AND (kind = 'account_carried' OR (kind = 'call' AND offset_ IN (SELECT offset_ FROM t_raw)))
+  ) AS i WHERE i.value IS NOT NULL AND (:usable)
+) AS k ON k.offset_ = q.offset_;
+
+-- name: accounts_carried
+-- As those that were carried over stand there now.
+DELETE FROM t_queue WHERE kind = 'account_carried';
+
 -- name: t_queue_none
 -- No record in this tick.
 CREATE OR REPLACE TEMP TABLE t_queue (offset_ BIGINT, recorded_at TIMESTAMP, kind VARCHAR, p_message_id VARCHAR, properties VARCHAR);
@@ -173,6 +190,19 @@ SELECT r.offset_, r.recorded_at, r.kind, r.source, r.message_id, r.body FROM (
   SELECT p.offset_, p.recorded_at, p.kind, p.source, p.message_id, p.body FROM t_carried AS p
   UNION ALL SELECT n.offset_, make_timestamp(n.recorded_us), n.kind, n.source, n.message_id, n.body FROM t_raw AS n
 ) AS r SEMI JOIN (SELECT offset_ FROM t_item UNION ALL SELECT offset_ FROM t_passive) AS d ON d.offset_ = r.offset_;
+
+-- name: carry_over_accounts
+-- The same where the parts of a record that speak of an account have turns of their own.
+INSERT INTO pending
+SELECT r.offset_, r.recorded_at, r.kind, r.source, r.message_id, r.body FROM (
+  SELECT p.offset_, p.recorded_at, p.kind, p.source, p.message_id, p.body FROM t_carried AS p
+  UNION ALL SELECT n.offset_, make_timestamp(n.recorded_us), n.kind, n.source, n.message_id, n.body FROM t_raw AS n
+  UNION ALL SELECT n.offset_ + :above, make_timestamp(n.recorded_us), 'account_carried', n.source, n.message_id, n.body FROM t_raw AS n
+) AS r SEMI JOIN (SELECT offset_ FROM t_item UNION ALL SELECT offset_ FROM t_passive) AS d ON d.offset_ = r.offset_;
+
+-- name: kept_accounts
+-- Of what was kept until the first deployment.
+INSERT INTO pending SELECT offset_ + :above, recorded_at, 'account_carried', source, message_id, body FROM pending WHERE kind = 'call';
 
 -- name: t_carried
 -- What an earlier tick carried over.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from cadenza.definitions.kinds import Identifier
+from cadenza.definitions.kinds import ACCOUNT, Identity
 from cadenza.sql.program import Program
 from cadenza.sql.step import Script, Step, alias, all_of, any_of, case_on, column, number, text
 
@@ -37,7 +37,7 @@ def arrivals(program: Program, outcomes: bool, several: bool, index_of: dict[str
 
 
 def _arrivals(program: Program, outcomes: bool, several: bool, index_of: dict[str, int]) -> list[Step]:
-    sources = _sources(program.project.identity.identifiers)
+    sources = _sources(program.project.identity)
     rows = [
         exp.Tuple(expressions=[
             text(kind), number(_ALIAS_PRIORITY if alias_ else n), exp.true() if alias_ else exp.false(), number(index_of[path]),
@@ -45,7 +45,8 @@ def _arrivals(program: Program, outcomes: bool, several: bool, index_of: dict[st
         for n, (kind, path, alias_) in enumerate(sources)
     ]  # fmt: skip
     steps = [
-        _SCRIPT.step("t_ident", kinds=rows, space=text(_SPACE), user=number(index_of["userId"]), usable=_usable(program)),
+        _SCRIPT.step("t_ident", kinds=rows, space=text(_SPACE), user=number(index_of["userId"]), usable=usable(program),
+                     accounts=exp.true() if program.project.identity.accounts else exp.false()),
         _SCRIPT.step("t_edge", owners=owners(outcomes)),
     ]  # fmt: skip
     if several:
@@ -55,24 +56,29 @@ def _arrivals(program: Program, outcomes: bool, several: bool, index_of: dict[st
     return [*steps, _SCRIPT.step("t_lane" if several else "t_lane_none")]
 
 
-def _sources(identifiers: tuple[Identifier, ...]) -> list[tuple[str, str, bool]]:
-    declared = [(i.type, i.source, False) for i in identifiers]
+def _sources(identity: Identity) -> list[tuple[str, str, bool]]:
+    declared = [(i.type, i.source, False) for i in identity.identifiers]
+    declared += [(ACCOUNT, "groupId", False)] if identity.accounts is not None else []
     return [*declared, ("user_id", _PREVIOUS, True), ("anonymous_id", _PREVIOUS, True), (_PERSON, _PERSON, False)]
 
 
-def _usable(program: Program) -> exp.Expr:
+def usable(program: Program) -> exp.Expr:
+    """Whether the ``value`` of a row ``i`` with a ``type`` may name a person, or an account."""
     value = column("value", "i")
     common = exp.In(this=exp.Lower(this=value.copy()), expressions=[text(b) for b in BLOCKED])
     filler = exp.func("regexp_full_match", value.copy(), text("0+|-+"))
     declared = []
-    for identifier in program.project.identity.identifiers:
-        for blocked in identifier.blocked:
+    identity = program.project.identity
+    kinds = [(identifier.type, identifier.blocked) for identifier in identity.identifiers]
+    kinds += [(ACCOUNT, identity.accounts.blocked)] if identity.accounts is not None else []
+    for kind, barred_values in kinds:
+        for blocked in barred_values:
             test = (
                 exp.func("regexp_matches", value.copy(), text(blocked[1:-1]))
                 if len(blocked) > 2 and blocked[0] == blocked[-1] == "/"
                 else exp.EQ(this=value.copy(), expression=text(blocked))
             )
-            declared.append(all_of([exp.EQ(this=column("type", "i"), expression=text(identifier.type)), test]))
+            declared.append(all_of([exp.EQ(this=column("type", "i"), expression=text(kind)), test]))
     barred = any_of([common, filler, *declared])
     return any_of([exp.EQ(this=column("type", "i"), expression=text(_PERSON)), exp.Not(this=exp.paren(barred))])
 

@@ -5,7 +5,8 @@ SELECT i.offset_, i.recorded_at, i.type, i.value, min(i.priority) AS priority, b
 FROM (
   SELECT q.offset_, q.recorded_at, k.type, k.priority, k.alias,
     CASE WHEN k.type = 'person' THEN CASE WHEN q.kind IN ('outcome', 'task', 'person') THEN list_extract(q.s, k.index_) END
-      WHEN q.kind IN ('outcome', 'task', 'person') OR (k.alias AND (q.type IS DISTINCT FROM 'alias' OR trim(list_extract(q.s, k.index_), :space) IS NOT DISTINCT FROM trim(list_extract(q.s, :user), :space))) THEN NULL
+      WHEN :accounts AND k.type = 'account' THEN CASE WHEN q.kind = 'account' THEN list_extract(q.s, k.index_) END
+      WHEN q.kind IN ('outcome', 'task', 'person', 'account') OR (k.alias AND (q.type IS DISTINCT FROM 'alias' OR trim(list_extract(q.s, k.index_), :space) IS NOT DISTINCT FROM trim(list_extract(q.s, :user), :space))) THEN NULL
       WHEN k.type = 'email' THEN lower(trim(list_extract(q.s, k.index_), :space)) ELSE trim(list_extract(q.s, k.index_), :space) END AS value
   FROM t_queue AS q CROSS JOIN (VALUES :kinds) AS k(type, priority, alias, index_)
 ) AS i

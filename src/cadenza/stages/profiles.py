@@ -6,7 +6,7 @@ import msgspec
 from sqlglot import exp
 
 from cadenza.definitions.expression import Agg
-from cadenza.sql.columns import consent_column
+from cadenza.sql.columns import consent_column, of_subject
 from cadenza.sql.expression import Compiler, Needs, aggregate, term_name
 from cadenza.sql.program import RESUMES, Program
 from cadenza.sql.step import Script, Step, alias, any_of, case_on, column, number, sql, text
@@ -140,12 +140,14 @@ def _segments(program: Program, shape: Row, compiler: Compiler) -> list[exp.Expr
     if not shape.segments:
         return [alias(column(f"s_{n}", "c"), f"n_{n}") for n in program.schema.segments]
     columns = [
-        alias(exp.Coalesce(this=compiler.condition(tree), expressions=[exp.false()]), f"n_{name}")
+        alias(_member(program, name, exp.Coalesce(this=compiler.condition(tree), expressions=[exp.false()])), f"n_{name}")
         for name, tree in program.segments.items() if name not in program.scheduled
     ]  # fmt: skip
     if shape.scheduled:
         columns += [part for name in program.scheduled for part in _momentary(program, name, compiler)]
-    edges = [edge for tree in program.segments.values() for edge in compiler.boundaries(tree)]
+    edges = [
+        _edge(program, name, edge) for name, tree in program.segments.items() for edge in compiler.boundaries(tree)
+    ]
     check = (
         exp.Least(this=edges[0], expressions=edges[1:], ignore_nulls=True) if edges else sql("CAST(NULL AS TIMESTAMP)")
     )
@@ -158,9 +160,24 @@ def _momentary(program: Program, name: str, compiler: Compiler) -> list[exp.Expr
     became = exp.or_(column("looked_at", "c"), exp.not_(column(f"s_{program.scheduled[name]}", "c")))
     due = exp.and_(sql("c.offset_ IS NULL").copy(), became, compiler.condition(program.segments[name]))
     return [
-        alias(exp.Coalesce(this=exp.paren(due), expressions=[exp.false()]), f"n_{name}"),
+        alias(_member(program, name, exp.Coalesce(this=exp.paren(due), expressions=[exp.false()])), f"n_{name}"),
         alias(exp.false(), f"s_{name}"),
     ]
+
+
+def _member(program: Program, segment: str, holds: exp.Expr) -> exp.Expr:
+    """Persons are in segments of persons, accounts in those of accounts."""
+    if program.project.identity.accounts is None:
+        return holds
+    return exp.and_(of_subject(program.project.segment(segment).subject, "c"), holds)
+
+
+def _edge(program: Program, segment: str, edge: exp.Expr) -> exp.Expr:
+    """When to look again at those whom the segment is about."""
+    if program.project.identity.accounts is None:
+        return edge
+    mine = of_subject(program.project.segment(segment).subject, "c")
+    return exp.Case(ifs=[exp.If(this=mine, true=edge)])
 
 
 def _consents(program, shape, steps, columns, joins) -> None:

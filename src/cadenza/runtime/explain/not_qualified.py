@@ -14,6 +14,7 @@ from cadenza.definitions.implied import effective, former_of, is_implied
 from cadenza.definitions.kinds import Journey
 from cadenza.definitions.project import Project
 from cadenza.definitions.trigger_text import trigger_words
+from cadenza.ids import is_account, record_number
 from cadenza.ports.engine import Engine
 from cadenza.runtime.explain.asof import Moment, evaluate
 from cadenza.runtime.explain.views import NotQualifiedView, PartView
@@ -55,7 +56,7 @@ def why_not(
         trigger
         for deployment in versions
         for definition in deployment.project.journeys
-        if journey in (None, definition.name)
+        if journey in (None, definition.name) and (definition.subject == "account") == is_account(pid)
         for trigger in _unanswered(engine, deployment, definition, pid, family)
     ]
     ordered = sorted(triggers, key=lambda t: (t.at, t.journey.name))
@@ -93,14 +94,15 @@ def _unanswered(
             late=late is not None and occurred is not None and at - occurred > timedelta(seconds=late),
         )
         for offset, at, occurred in engine.query(query.sql)
-        if deployment.holds(offset, at)
+        if deployment.holds(None if offset is None else record_number(offset), at)
     ]
 
 
 def _by(words: str, event: str | None, offset: int | None) -> str:
     if offset is None:
         return f"{words} as time passed"
-    return f"{words}, record {offset}" if event is not None else f"{words} with record {offset}"
+    number_ = record_number(offset)
+    return f"{words}, record {number_}" if event is not None else f"{words} with record {number_}"
 
 
 def _derived(engine: Engine, trigger: Trigger, pid: int, family: tuple[int, ...]) -> NotQualifiedView:

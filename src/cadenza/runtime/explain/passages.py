@@ -13,6 +13,7 @@ from sqlglot import exp
 from cadenza.definitions.implied import effective
 from cadenza.definitions.kinds import Journey
 from cadenza.definitions.trigger_text import trigger_words
+from cadenza.ids import record_number
 from cadenza.ports.engine import Engine
 from cadenza.runtime.explain.not_qualified import shown
 from cadenza.runtime.explain.views import (
@@ -164,7 +165,8 @@ def _definition(text: str | None) -> Journey | None:
 
 def _entry(journey: Journey | None, offset: int | None, record: str | None) -> str:
     """What made the person a candidate, after "by"."""
-    by = f"'{record}', record {offset}" if record else f"record {offset}" if offset is not None else "time"
+    number = None if offset is None else record_number(offset)
+    by = f"'{record}', record {number}" if record else f"record {number}" if number is not None else "time"
     if journey is not None and effective(journey).entry.on.segment is None and offset is None:
         return "another journey"
     if journey is None or effective(journey).entry.on.segment is None:

@@ -16,6 +16,7 @@ from cadenza.definitions.implied import is_implied
 from cadenza.definitions.kinds import TraitDefinition
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError, near_miss
+from cadenza.ids import is_account, named_subject, subject_name
 from cadenza.ports.engine import Engine
 from cadenza.runtime.explain.asof import Moment, evaluate
 from cadenza.runtime.explain.not_qualified import shown, why_not
@@ -31,6 +32,7 @@ from cadenza.runtime.explain.views import (
     SourceView,
     SuppressionView,
     TraitView,
+    as_logged,
 )  # fmt: skip
 from cadenza.runtime.history import Deployed, deployed
 from cadenza.sql import step
@@ -50,7 +52,9 @@ def explain(engine: Engine, project: Project, person: str, journey: str | None =
         names = [j.name for j in project.journeys]
         raise CadenzaError(f"there is no journey '{journey}'.", remedy=near_miss(journey, names))
     with engine.transaction():
-        return _Person(engine, project, resolve(engine, person), person).explanation(journey)
+        pid = resolve(engine, person)
+        found = _Person(engine, project, pid, person).explanation(journey)
+        return as_logged(found) if is_account(pid) else found
 
 
 def resolve(engine: Engine, asked: str) -> int:
@@ -70,8 +74,8 @@ def resolve(engine: Engine, asked: str) -> int:
 def find(engine: Engine, asked: str) -> int | None:
     """The same, and None where nobody is so named. Raises CadenzaError where several are."""
     wanted = asked.strip()
-    if wanted.startswith("p_") and wanted[2:].isdigit() and int(wanted[2:]) < 2**63:
-        rows = engine.query(_SCRIPT.step("person", pid=number(int(wanted[2:]))).sql)
+    if (pid := named_subject(wanted)) is not None:
+        rows = engine.query(_SCRIPT.step("person", pid=number(pid)).sql)
         if rows:
             return rows[0][0]
     kind, _, rest = wanted.partition(":")
@@ -83,7 +87,7 @@ def find(engine: Engine, asked: str) -> int | None:
     if len(holders) == 1:
         return holders.pop()
     if holders:
-        forms = ", ".join(f"{found}:{value} (p_{pid})" for found, value, pid in exact)
+        forms = ", ".join(f"{found}:{value} ({subject_name(pid)})" for found, value, pid in exact)
         raise CadenzaError(f"'{asked}' names {len(holders)} persons.", remedy=f"Say which: {forms}.")
     return None
 
@@ -115,7 +119,7 @@ class _Person:
         unanswered = why_not(self._engine, versions, self._pid, self._family, journey)
         chosen = column("journey", "v").eq(text(journey)) if journey is not None else exp.true()
         return Explanation(
-            asked=self._asked, person=f"p_{self._pid}", as_of=self._now, created_at=self._ours("born")[0][0],
+            asked=self._asked, person=subject_name(self._pid), as_of=self._now, created_at=self._ours("born")[0][0],
             absorbed=tuple(f"p_{p}" for p in self._absorbed), identifiers=self._identifiers(), merges=self._merges(),
             records=self._mine("records")[0][0], traits=self._traits(), consents=self._consents(),
             suppressions=self._suppressions(), memberships=self._memberships(), journey=journey,

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
+
+from cadenza.ids import record_number
+
+V = TypeVar("V", bound=msgspec.Struct)
 
 
 class _View(msgspec.Struct, frozen=True, kw_only=True):
@@ -285,3 +290,17 @@ class Explanation(_View, frozen=True, kw_only=True):
     not_qualified_n: int
     not_qualified: tuple[NotQualifiedView, ...]
     assignments: tuple[AssignmentView, ...]
+
+
+def as_logged(view: V) -> V:
+    """A view of an account with the numbers of its records as they stand in the log."""
+    changed: dict[str, Any] = {}
+    for name in view.__struct_fields__:
+        value = getattr(view, name)
+        if name == "offset" and value is not None:
+            changed[name] = record_number(value)
+        elif isinstance(value, msgspec.Struct):
+            changed[name] = as_logged(value)
+        elif isinstance(value, tuple):
+            changed[name] = tuple(as_logged(v) if isinstance(v, msgspec.Struct) else v for v in value)
+    return msgspec.structs.replace(view, **changed)

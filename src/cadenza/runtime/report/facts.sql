@@ -7,7 +7,7 @@
 SELECT horizon, live_from FROM clock;
 
 -- name: people
--- Living persons, those with an identifier of the given kinds, and those merged away
+-- Living persons, those with an identifier of the given kinds, and those merged away; accounts, numbered from 2^62 on, are none
 WITH merged AS (
     SELECT DISTINCT link.other_pid AS pid
     FROM link WHERE link.other_pid IS NOT NULL AND link.recorded_at < :before
@@ -20,17 +20,17 @@ known AS (
 ),
 living AS (
     SELECT person.pid FROM person
-    WHERE person.created_at < :before AND person.pid NOT IN (SELECT pid FROM merged)
+    WHERE person.created_at < :before AND person.pid < 4611686018427387904 AND person.pid NOT IN (SELECT pid FROM merged)
 )
-SELECT (SELECT count(*) FROM person WHERE person.created_at < :before),
+SELECT (SELECT count(*) FROM person WHERE person.created_at < :before AND person.pid < 4611686018427387904),
        (SELECT count(*) FROM living),
        (SELECT count(*) FROM living WHERE pid IN (SELECT pid FROM known)),
        (SELECT count(*) FROM merged);
 
 -- name: events
--- Stored events by name; calls without a name go by their type
+-- Stored events by name; calls without a name go by their type. What is said of an account is counted once.
 SELECT coalesce(name, '(' || type || ')'), count(*)
-FROM event WHERE recorded_at < :before
+FROM event WHERE recorded_at < :before AND offset_ < 4611686018427387904
 GROUP BY 1 ORDER BY 2 DESC, 1;
 
 -- name: unidentified
@@ -181,4 +181,4 @@ SELECT count(*) FROM person WHERE merged_into IS NOT NULL;
 
 -- name: profiles
 -- Living persons by the profile, and members per segment by its columns, in the order given
-SELECT count(*), :counts FROM profile;
+SELECT count(*) FILTER (WHERE pid < 4611686018427387904), :counts FROM profile;

@@ -11,6 +11,7 @@ from cadenza.definitions.implied import effective, former_of
 from cadenza.definitions.kinds import Enter, Journey, Trigger
 from cadenza.definitions.project import Project
 from cadenza.definitions.step_names import step_at
+from cadenza.ids import ACCOUNTS
 from cadenza.ports.engine import Engine
 from cadenza.runtime.history import Deployed
 from cadenza.sql import step
@@ -52,8 +53,8 @@ def _joined(versions: tuple[Deployed, ...]) -> list[Deployed]:
     return joined
 
 
-def _triggers(project: Project) -> list[tuple[str, Trigger]]:
-    return [(journey.name, journey.entry.on) for journey in project.journeys]
+def _triggers(project: Project) -> list[tuple[str, str, Trigger]]:
+    return [(journey.name, journey.subject, journey.entry.on) for journey in project.journeys]
 
 
 def _candidates(version: Deployed, journey: Journey, before: datetime) -> str:
@@ -69,9 +70,11 @@ def _candidates(version: Deployed, journey: Journey, before: datetime) -> str:
             since=step.instant(version.since.isoformat(" ")), until=step.instant(until.isoformat(" ")),
             causes=[step.text(cause) for cause in causes], former=step.text(former_of(journey.name) if both else None),
         ).sql  # fmt: skip
+    # The records of accounts are numbered like the log's, from ACCOUNTS on.
+    above = ACCOUNTS if journey.subject == "account" else 0
+    following = version.next_first if version.next_first is not None else ACCOUNTS - 1
     return _SCRIPT.step(
         "triggered_by_event", before=cut, called=step.text(trigger.event),
-        first=step.number(version.first),
-        next=step.number(version.next_first if version.next_first is not None else 2**62),
+        first=step.number(version.first + above), next=step.number(following + above),
         condition=measure.condition(version.project, trigger.where),
     ).sql  # fmt: skip

@@ -13,7 +13,7 @@ from cadenza.clock import Clock, iso, to_micros
 from cadenza.definitions.kinds import HandOff, Journey
 from cadenza.definitions.step_names import step_at
 from cadenza.errors import CadenzaError, StateError, near_miss
-from cadenza.ids import random_id
+from cadenza.ids import random_id, subject_name
 from cadenza.ledger.log import SqliteLog
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import NewRecord
@@ -206,7 +206,7 @@ class TaskDesk:
         (task, state, team, assignee, title, priority, pid, journey, opened, due, accepted, ended, outcome, by, why,
          live) = row[:16]  # fmt: skip
         return TaskRow(
-            task=task, state=state, team=team, assignee=assignee, title=title, priority=priority, person=f"p_{pid}",
+            task=task, state=state, team=team, assignee=assignee, title=title, priority=priority, person=subject_name(pid),
             journey=journey, opened_at=opened, due_at=due, overdue=ended is None and due <= self._clock.now(),
             accepted_at=accepted, ended_at=ended, outcome=outcome, ended_by=by, ended_why=why, live=live,
         )  # fmt: skip

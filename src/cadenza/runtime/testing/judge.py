@@ -19,6 +19,7 @@ from cadenza.definitions.moments import MOMENT
 from cadenza.definitions.project import Project
 from cadenza.definitions.step_names import step_names, way_names
 from cadenza.errors import CadenzaError
+from cadenza.ids import subject_name
 from cadenza.ports.engine import Engine
 from cadenza.runtime.explain import Explanation, explain
 from cadenza.runtime.explain.asof import Moment, evaluate
@@ -54,7 +55,7 @@ class Judge:
     def against(self, wanted: Expectation) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
         """None where it is as expected; else what was expected, what happened, and the explanation's words."""
         key = key_of(wanted) or ""
-        who = person_of(self._test, wanted.person) or ""
+        who = wanted.account or person_of(self._test, wanted.person) or ""
         judges: dict[str, Callable[[Expectation, int], tuple[str, tuple[str, ...]] | None]] = {
             "path": self._path, "message": self._message, "messages": self._messages, "nothing_sent": self._silence,
             "dropped": self._verdict, "deferred": self._verdict, "entered": self._entered, "refused": self._refused,
@@ -64,7 +65,7 @@ class Judge:
         if found is None:
             return None
         expected, happened = found
-        name = f"{who}: " if len(self._test.persons) > 1 else ""
+        name = f"{who}: " if len(self._test.persons) + len(self._test.accounts) > 1 else ""
         about = wanted.journey or (self._test.journey if key in ("path", "entered", "refused", "exit") else None)
         return f"{name}{expected}", happened, tuple(self._why(who, about))
 
@@ -292,9 +293,9 @@ class Judge:
     # --- the explanation -----------------------------------------------------------------------------------
 
     def _explanation(self, pid: int, journey: str | None) -> Explanation:
-        key = f"p_{pid} {journey}"
+        key = f"{subject_name(pid)} {journey}"
         if key not in self._explained:
-            self._explained[key] = explain(self._engine, self._project, f"p_{pid}", journey)
+            self._explained[key] = explain(self._engine, self._project, subject_name(pid), journey)
         return self._explained[key]
 
     def _why(self, who: str, journey: str | None) -> Iterator[str]:

@@ -20,7 +20,7 @@ from cadenza.definitions.kinds_testing import Actor, Happening, JourneyTest, per
 from cadenza.definitions.moments import instant_of, parse_moment
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError
-from cadenza.ids import BUCKETS, bucket
+from cadenza.ids import ACCOUNTS, BUCKETS, bucket
 from cadenza.ports.ledger import Record
 from cadenza.runtime.normalise import Normaliser
 from cadenza.runtime.testing.views import Seat
@@ -129,7 +129,7 @@ def grouped(tests: Sequence[JourneyTest], project: Project) -> list[tuple[Journe
 def _identifiers(test: JourneyTest, project: Project) -> set[str]:
     """Everything a test gives its persons that identifies them, besides their user ids."""
     sources = [i.source for i in project.identity.identifiers if "." in i.source]
-    found = set()
+    found = {f"account={account.name.lower()}" for account in test.accounts}
     for traits, properties in _given(test):
         for source in sources:
             root, _, name = source.partition(".")
@@ -158,13 +158,19 @@ def _lines(number: int, test: JourneyTest, project: Project) -> Iterator[Line]:
         first = min([instant(test, test.start), *(instant(test, h.at) for h in theirs)]) - _BEFORE
         identify = Call(type="identify", traits=_known(actor, test, project))
         found += [(first, actor.name, path, call) for call in (identify, *_consents(actor.consents, True))]
+    for actor in test.accounts:
+        first = min(instant(test, at) for at in (test.start, *(e.at for e in test.events))) - _BEFORE
+        found.append(
+            (first, actor.name, f"accounts.{actor.name}", Call(type="group", groupId=actor.name, traits=actor.traits))
+        )
     for actor in test.persons:
         for n, happening in enumerate(actor.events):
             at = f"persons.{actor.name}.events.{n}"
             found += [(instant(test, happening.at), actor.name, at, c) for c in _calls(happening, test)]
     for n, happening in enumerate(test.events):
-        who = person_of(test, happening.person) or ""
-        found += [(instant(test, happening.at), who, f"events.{n}", c) for c in _calls(happening, test)]
+        who = happening.person or happening.account or person_of(test, None) or ""
+        calls = [_in_the_name_of(happening.account, call, project) for call in _calls(happening, test)]
+        found += [(instant(test, happening.at), who, f"events.{n}", call) for call in calls]
     last = 0
     for at, who, path, call in sorted(found, key=lambda entry: entry[0]):
         last = max(last + 1, to_micros(at))
@@ -205,6 +211,21 @@ def _calls(happening: Happening, test: JourneyTest) -> Iterator[Call | Reply]:
         yield Reply(outcome=happening.completes)
     if happening.answers is not None or happening.call_fails is not None:
         yield Reply(answer=happening.answers, failure=happening.call_fails)
+
+
+def _in_the_name_of(account: str | None, call: Call | Reply, project: Project) -> Call | Reply:
+    """The call with the account where the project has it from; traits of nobody but the account are a group's."""
+    declared = project.identity.accounts
+    if account is None or declared is None or not isinstance(call, Call):
+        return call
+    place, _, name = declared.source.partition(".")
+    if call.type == "identify":
+        return Call(type="group", groupId=account, traits=call.traits, timestamp=call.timestamp)
+    if place == "properties":
+        call.properties = {name: account} | (call.properties or {})
+    else:
+        call.context = msgspec.Raw(msgspec.json.encode({name: account}))
+    return call
 
 
 def _consents(said: Sequence[str], granted: bool) -> Iterator[Call]:
@@ -269,7 +290,8 @@ def write_script(tests: Sequence[JourneyTest], project: Project, first: int) -> 
     """The records of tests that may share a log, with offsets from ``first`` on. Raises CadenzaError (see choose)."""
     lines = [line for number, test in enumerate(tests) for line in _lines(number, test, project)]
     lines.sort(key=lambda line: (line.at, line.test))
-    actors = {(test.name, actor.name): (test, actor) for test in tests for actor in test.persons}
+    actors = {(test.name, actor.name): (test, actor) for test in tests for actor in (*test.persons, *test.accounts)}
+    accounts = {(test.name, actor.name) for test in tests for actor in test.accounts}
     normaliser = Normaliser(lambda: project)
     records: list[Record] = []
     refused: list[Refusal] = []
@@ -292,8 +314,10 @@ def write_script(tests: Sequence[JourneyTest], project: Project, first: int) -> 
         for body in prepared.batch.bodies:
             if who not in seats:
                 test, actor = actors[who]
-                offset = choose(offset, bands_of(actor, test, project), f"'{actor.name}' of the test '{name}'")
-                seats[who] = Seat(test=name, actor=line.actor, offset=offset)
+                above = ACCOUNTS if who in accounts else 0
+                bands = bands_of(actor, test, project)
+                offset = choose(offset + above, bands, f"'{actor.name}' of the test '{name}'") - above
+                seats[who] = Seat(test=name, actor=line.actor, offset=offset + above)
             records.append(_record(offset, line.at, "call", body))
             offset += 1
     ends = [end_of(test, project) for test in tests]

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from cadenza.ids import subject_name
 from cadenza.ports.engine import Engine
 from cadenza.sql import step
 
@@ -75,7 +76,7 @@ def changes(old: Engine, new: Engine, since: datetime, before: datetime) -> Chan
     ]
     found = [
         PathChange(journey=journey, was=was, becomes=becomes, passages=passages, persons=persons, another_way=another,
-                   examples=tuple(f"p_{pid}" for pid in examples))
+                   examples=tuple(subject_name(pid) for pid in examples))
         for journey, was, becomes, passages, persons, another, examples in new.query(
             _SCRIPT.step("changes", examples=step.number(EXAMPLES)).sql
         )

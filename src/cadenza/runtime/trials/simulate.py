@@ -15,7 +15,7 @@ import msgspec
 from cadenza.clock import to_micros
 from cadenza.definitions.project import Project, encode
 from cadenza.errors import OperatingError
-from cadenza.ids import fingerprint
+from cadenza.ids import ACCOUNTS, fingerprint
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Log
 from cadenza.runtime.deploy import load
@@ -262,7 +262,7 @@ def counted(engine: Engine, project: Project, after: datetime, before: datetime,
 def _pressure(engine: Engine, cut: dict[str, step.Part], found: Figures) -> None:
     counts = engine.query(_SCRIPT.step("pressure", **cut).sql)
     reached, sent = sum(people for _, people in counts), sum(n * people for n, people in counts)
-    found["pressure", "persons"] = engine.query("SELECT count(*) FROM profile")[0][0]
+    found["pressure", "persons"] = engine.query(f"SELECT count(*) FROM profile WHERE pid < {ACCOUNTS}")[0][0]
     found["pressure", "reached"] = reached
     found["pressure", "mean"] = sent / reached if reached else 0.0
     found["pressure", "most"] = max((n for n, _ in counts), default=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cadenza.simulate.addition import Addition
 from cadenza.simulate.additions import (
+    accounts,
     at_entry,
     best_channel,
     calls,
@@ -27,6 +28,7 @@ from cadenza.simulate.additions import (
 )
 
 ADDITIONS: dict[str, Addition] = {
+    "accounts": accounts.ADDITION,
     "at_entry": at_entry.ADDITION,
     "best_channel": best_channel.ADDITION,
     "calls": calls.ADDITION,

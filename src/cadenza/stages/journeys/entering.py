@@ -9,6 +9,7 @@ from sqlglot import exp
 from cadenza.definitions.expression import Expr
 from cadenza.definitions.holdouts import programme_of
 from cadenza.definitions.implied import former_of
+from cadenza.sql.columns import of_subject
 from cadenza.sql.expression import Compiler, bucket, shifted
 from cadenza.sql.program import Program, Version
 from cadenza.sql.step import Script, Step, any_of, column, number, query, sql, text
@@ -35,7 +36,7 @@ def _candidates(program: Program, jids: frozenset[int], changed: frozenset[tuple
         return compiler.condition(tree) if tree is not None else otherwise
 
     parts = {
-        "fires": per_journey(program, jids, subject, lambda v: _fires(v, compiler), exp.true()),
+        "fires": per_journey(program, jids, subject, lambda v: _of_subject(program, v, _fires(v, compiler)), exp.true()),
         "late": per_journey(program, jids, subject, lambda v: _late(v, events), exp.false()),
         "key": per_journey(program, jids, subject, lambda v: _key(program, v, compiler), sql("CAST(NULL AS VARCHAR)")),
         "qualifies": per_journey(program, jids, subject, lambda v: given(v.journey.entry.when, exp.true()), exp.true()),
@@ -83,6 +84,13 @@ def _fires(version: Version, compiler: Compiler) -> exp.Expr:
         former = former_of(version.journey.name)
         return exp.and_(column(f"s_{former}", "c"), exp.not_(column(f"n_{former}", "c")))
     return _true(compiler.condition(on.where) if on.where is not None else exp.true())
+
+
+def _of_subject(program: Program, version: Version, fires: exp.Expr) -> exp.Expr:
+    """A trigger asks for the journey's subject, where there are accounts."""
+    if program.project.identity.accounts is None:
+        return fires
+    return exp.and_(of_subject(version.journey.subject, "c"), fires)
 
 
 def _late(version: Version, events: frozenset[str]) -> exp.Expr:

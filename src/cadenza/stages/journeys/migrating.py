@@ -57,7 +57,7 @@ def _migration(old: Version, stop: Stop, new: Version, known: bool) -> Migration
     journey = new.journey
     fate: Fate = journey.in_flight
     to = None
-    if stop.leaving:
+    if stop.leaving or old.journey.subject != journey.subject:
         fate = "pin"
     if fate == "map":
         to = _target(stop, new) if not known else None

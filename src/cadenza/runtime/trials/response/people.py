@@ -13,7 +13,7 @@ import msgspec
 from sqlglot import exp
 
 from cadenza.clock import to_micros
-from cadenza.ids import seeded_random
+from cadenza.ids import ACCOUNTS, seeded_random
 from cadenza.ports.engine import Engine
 from cadenza.runtime.trials.resample import Drawn, rename
 from cadenza.runtime.trials.response.model import ANSWERS, MARK, NANO, UNSEEN, WITHIN_S, Arriving, Donor, Model
@@ -38,7 +38,7 @@ class People:
         self._newcomers_a_day = model.newcomers.per_day.draw(chance)[1]
         self._rates()
         self._shares()
-        self._persons = engine.query("SELECT count(*) FROM profile")[0][0]
+        self._persons = engine.query(f"SELECT count(*) FROM profile WHERE pid < {ACCOUNTS}")[0][0]
         self._lifts = any(a.lift for a in model.arriving)
         engine.execute("CREATE OR REPLACE TEMP TABLE sim_touched (pid BIGINT)")
 
