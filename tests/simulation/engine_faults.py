@@ -180,6 +180,19 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
     "change_from_any_value": (Slip("stages/journeys/entering.py:_fires", "if on.trait is not None and", "if False and"),),
     "past_date_enters": (Slip("stages/journeys/entering.py:_fires", "if on.date is not None and", "if False and"),),
     "the_latest_is_the_earliest": (Slip("stages/identity.sql", "WHEN v.on_merge = 'latest' THEN", "WHEN FALSE THEN"),),
+    "everybody_enters_for_the_account": (
+        Slip("stages/journeys/entering.py:_of_subject", "if program.project.identity.accounts is None:", "if True:"),
+    ),
+    "segments_of_everybody": (
+        Slip("stages/profiles.py:_member", "if program.project.identity.accounts is None:", "if True:"),
+    ),
+    "group_says_nothing": (
+        Slip("stages/events.sql", "q.type = 'group' AND q.properties IS NOT NULL AS has_traits", "FALSE AS has_traits"),
+    ),
+    "account_as_sent": (
+        Slip("stages/events.sql", "trim(list_extract(s, CASE WHEN type = 'group' THEN :group_index ELSE :account_index END), :space) AS value",
+             "coalesce(list_extract(s, CASE WHEN type = 'group' THEN :group_index ELSE :account_index END), trim(NULL, :space)) AS value"),
+    ),
     "who_left_still_runs": (Slip("stages/journeys/leaving.sql", "SET reason = l.exit", "SET reason = CASE WHEN FALSE THEN l.exit END"),),
     "last_steps_keep_the_queue": (
         Slip("stages/effects.sql", "JOIN w_end AS x ON x.eid = m.eid", "JOIN (SELECT * FROM w_end AS a ANTI JOIN w_go AS b ON b.eid = a.eid) AS x ON x.eid = m.eid"),
@@ -253,6 +266,8 @@ SHOWN_BY: dict[str, int | tuple[int, str]] = {
     "change_from_any_value": (4059, "entries"), "past_date_enters": (4000, "entries"),
     "map_forgets_the_clock": (2003, "versions"),
     "the_latest_is_the_earliest": (4002, "merges"),
+    "everybody_enters_for_the_account": (6000, "accounts"), "segments_of_everybody": (6000, "accounts"),
+    "group_says_nothing": (6000, "accounts"), "account_as_sent": (6001, "accounts"),
     "who_left_still_runs": (4001, "exits"),
     "last_steps_keep_the_queue": (4002, "exits"),
     "last_step_asks_nobody": (4001, "exits"),

@@ -133,7 +133,7 @@ class _Check:
             self.problem("Nobody is in the test.", "persons", "Write for example 'persons: { anna: {} }'.")
         for account in test.accounts:
             path = f"accounts.{account.name}"
-            self._actor(account, path)
+            self._known_of(account, path)
             if account.name in self.actors:
                 self.problem("A person of the test has this name.", path, "Give the account another one.")
             if self.project.identity.accounts is None and not self.scope.partial:
@@ -152,6 +152,11 @@ class _Check:
             return None
 
     def _actor(self, actor: kinds.Actor, path: str) -> None:
+        self._known_of(actor, path)
+        for number, happening in enumerate(actor.events):
+            self._happening(happening, f"{path}.events.{number}")
+
+    def _known_of(self, actor: kinds.TestedAccount, path: str) -> None:
         for split, arm in actor.arms.items():
             self.known("split", split, self.arms, f"{path}.arms.{split}")
             if split in self.arms:
@@ -159,8 +164,6 @@ class _Check:
         for number, name in enumerate(actor.held_out):
             self.known("holdout", name, holdouts_of(self.project), f"{path}.held_out.{number}")
         self._traits(actor.traits, f"{path}.traits")
-        for number, happening in enumerate(actor.events):
-            self._happening(happening, f"{path}.events.{number}")
 
     def _traits(self, traits: dict[str, Any], path: str) -> None:
         sent = {t.from_.removeprefix("traits.").split(".")[0] for t in self.project.traits if t.from_}

@@ -39,16 +39,21 @@ class Event(Happening, frozen=True, kw_only=True):
     """The account in whose name it is done; without a person: by somebody of it."""
 
 
-class Actor(Definition, frozen=True, kw_only=True):
-    """A person (or an account) of a test: what is known of them before anything happens."""
+class TestedAccount(Definition, frozen=True, kw_only=True):
+    """An account of a test: what is known of it before anything happens."""
 
     name: str
     traits: dict[str, Any] = {}
-    consents: tuple[str, ...] = ()
-    events: tuple[Happening, ...] = ()
     arms: dict[str, str] = {}
     """Split -> arm."""
     held_out: tuple[str, ...] = ()
+
+
+class Actor(TestedAccount, frozen=True, kw_only=True):
+    """A person of a test, likewise."""
+
+    consents: tuple[str, ...] = ()
+    events: tuple[Happening, ...] = ()
 
 
 class Expectation(Definition, frozen=True, kw_only=True):
@@ -97,7 +102,7 @@ class JourneyTest(Definition, frozen=True, kw_only=True):
     description: str = ""
     journey: str | None = None
     persons: tuple[Actor, ...] = ()
-    accounts: tuple[Actor, ...] = ()
+    accounts: tuple[TestedAccount, ...] = ()
     events: tuple[Event, ...] = ()
     until: str | None = None
     expect: tuple[Expectation, ...]
@@ -115,4 +120,4 @@ def person_of(test: JourneyTest, named: str | None) -> str | None:
     return named or (everyone[0].name if len(everyone) == 1 else None)
 
 
-__all__ = ["KEYS", "Actor", "Event", "Expectation", "Happening", "JourneyTest", "key_of", "person_of"]
+__all__ = ["KEYS", "Actor", "Event", "Expectation", "Happening", "JourneyTest", "TestedAccount", "key_of", "person_of"]

@@ -46,7 +46,7 @@ _ACTOR = Fields(kinds.Actor, (
           example="win_back_2011"),
 ))  # fmt: skip
 
-_ACCOUNT = Fields(kinds.Actor, (
+_ACCOUNT = Fields(kinds.TestedAccount, (
     field("traits", Values(), "What is known of it at the beginning, as a `group` call says it.", example="{ plan: trial }"),
     field("arms", MapOf(NAME_TEXT, NAME_TEXT), "The arm of a split; without it the first one.", example="{ offer: call }"),
     field("held_out", ListOf(NAME_TEXT, single=True), "Holdouts that the account is in; without it none.",

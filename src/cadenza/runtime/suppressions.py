@@ -14,7 +14,7 @@ from cadenza.clock import Clock, iso
 from cadenza.definitions.kinds import Identifier
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError, OperatingError, near_miss
-from cadenza.ids import fingerprint, random_id
+from cadenza.ids import fingerprint, is_account, random_id
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import Log, NewRecord
 from cadenza.runtime.explain import find
@@ -144,6 +144,10 @@ class Suppressions:
         """(who it is, what a record says to name them)."""
         with self._reading() as engine:
             pid = find(engine, asked) if unknown else _one(engine, asked)
+        if pid is not None and is_account(pid):
+            raise CadenzaError(
+                f"'{asked}' is an account, and messages go to persons.", remedy="Suppress its people, one by one."
+            )
         if pid is not None:
             return f"p_{pid}", {"person": pid}
         identifiers = self._project().identity.identifiers

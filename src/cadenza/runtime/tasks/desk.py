@@ -13,7 +13,7 @@ from cadenza.clock import Clock, iso, to_micros
 from cadenza.definitions.kinds import HandOff, Journey
 from cadenza.definitions.step_names import step_at
 from cadenza.errors import CadenzaError, StateError, near_miss
-from cadenza.ids import random_id, subject_name
+from cadenza.ids import named_subject, random_id, subject_name
 from cadenza.ledger.log import SqliteLog
 from cadenza.ports.engine import Engine
 from cadenza.ports.ledger import NewRecord
@@ -145,7 +145,13 @@ class TaskDesk:
             raise CadenzaError(f"a note has at most {LONGEST_NOTE:,} characters.", where=row.task)
         now = to_micros(self._clock.now())
         said = {"task_id": row.task} | {name: value for name, value in properties.items() if value}
-        body = {"type": "track", "event": event, "person": int(row.person[2:]), "occurred_at": now, "properties": said}
+        body = {
+            "type": "track",
+            "event": event,
+            "person": named_subject(row.person),
+            "occurred_at": now,
+            "properties": said,
+        }
         record = NewRecord(
             kind="task",
             source="tasks",

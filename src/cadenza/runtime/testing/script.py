@@ -16,7 +16,7 @@ import msgspec
 from cadenza.clock import from_micros, to_micros
 from cadenza.definitions.check_testing import splits_of
 from cadenza.definitions.holdouts import holdouts_of
-from cadenza.definitions.kinds_testing import Actor, Happening, JourneyTest, person_of
+from cadenza.definitions.kinds_testing import Actor, Happening, JourneyTest, TestedAccount, person_of
 from cadenza.definitions.moments import instant_of, parse_moment
 from cadenza.definitions.project import Project
 from cadenza.errors import CadenzaError
@@ -238,7 +238,7 @@ def _consents(said: Sequence[str], granted: bool) -> Iterator[Call]:
 # --- ids that give the arms ---------------------------------------------------------------------------
 
 
-def bands_of(actor: Actor, test: JourneyTest, project: Project) -> list[Band]:
+def bands_of(actor: TestedAccount, test: JourneyTest, project: Project) -> list[Band]:
     """Where the id of a person must fall: the arms and holdouts that the test says, else first arms and no holdout."""
     shares = {held.holdout.name: held.holdout.share_bp for held in holdouts_of(project)}
     bands = [
