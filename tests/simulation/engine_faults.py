@@ -112,7 +112,7 @@ ENGINE_FAULTS: dict[str, tuple[Slip, ...]] = {
         Slip("runtime/wave.py:Wave._journeys", "if ended and self._live:", "if False:"),
         Slip("runtime/wave.py:Wave._journeys", "sends = self._send(", "self._live and run(engine, [effects.cancel_ended()]); self.cancelled = True; sends = self._send("),
         Slip("stages/effects.sql", "JOIN w_end AS x ON",
-             "JOIN (SELECT eid, now, reason FROM w_end UNION SELECT eid, now, reason FROM w_move WHERE kind = 'end') AS x ON"),
+             "JOIN (SELECT eid, now, reason, offset_ FROM w_end UNION SELECT eid, now, reason, offset_ FROM w_move WHERE kind = 'end') AS x ON"),
     ),
     "forbidden_by_now_stays": (Slip("stages/effects.sql", "m.deliverable AND (:suppressed", "FALSE AND (:suppressed"),),
     "handed_over_is_cancelled": (Slip("stages/effects.sql", "AS o ON o.message_id = m.message_id AND", "AS o ON FALSE AND"),),

@@ -43,8 +43,8 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     "late_statement_wins": ("person", "if at == latest)", "if (at, granted) == said[-1])"),
     "late_trait_wins": ("person", "(at, order, text) for trait, at, order, text", "(order, at, text) for trait, at, order, text"),
     "disqualified_before_goal": (
-        "passages", "if holds(e.journey.exit.goal, view):",
-        "if holds(e.journey.exit.goal, view) and not holds(e.journey.exit.disqualified, view):",
+        "passages", "if holds(e.journey.exit.goal, e.sees(view)):",
+        "if holds(e.journey.exit.goal, e.sees(view)) and not holds(e.journey.exit.disqualified, e.sees(view)):",
     ),
     "null_takes_otherwise": ("passages", "if answer is not False:", "if answer is True:"),
     "record_before_timer": ("model", "        self.run_timers(now)\n", "        self.run_timers(from_micros(record.recorded_at - 1))\n"),
@@ -79,9 +79,9 @@ PLANTED: dict[str, tuple[str, str, str]] = {
     "handed_over_is_cancelled": ("passages", "message.deliverable and message.message_id not in self.outcomes:", "message.deliverable:"),
     "replay_is_delivered": ("model", 'self.deliverable = body["command"] == "live"', "pass"),
     "merge_triggers": (
-        "model", "for segment in self.project.segments:\n            if member",
+        "model", "for segment in self.project.segments:\n            if isinstance",
         'for segment in self.project.segments:\n            merged = (person.pid, segment.name, view.now, True, "merged")\n'
-        '            changes |= {(segment.name, "entered")} if merged in self.rows["memberships"] else set()\n            if member',
+        '            changes |= {(segment.name, "entered")} if merged in self.rows["memberships"] else set()\n            if isinstance',
     ),
     "supersedes_across_arenas": ("passages", "if lower and _rivals(e, entrant.journey) and", "if lower and"),
     "time_alone_is_not_looked_at": ("model", "e.check_at = self._next_check(e, view)", "e.check_at = None"),
@@ -121,9 +121,8 @@ def worlds_that_show(name: str) -> Iterator[tuple[int, World]]:
 
 def _faulty_model(folder: Path, package: str, module: str, right: str, wrong: str) -> ModuleType:
     (folder / package).mkdir()
-    layers = ("handing", "controlled", "redeployed", "passages", "contact", "model")
-    for name in ("clocks", "evaluate", "local_time", "person", "state", "verdicts", *layers):
-        text = (SOURCE / f"{name}.py").read_text()
+    for file in SOURCE.glob("*.py"):
+        name, text = file.stem, file.read_text()
         if name == module:
             assert text.count(right) == 1, f"{name}.py has {text.count(right)} times: {right}"
             text = text.replace(right, wrong)

@@ -15,6 +15,12 @@ def test_every_fault_can_be_planted() -> None:
     assert {name: n for name, (module, right, _) in PLANTED.items() if (n := sources[module].count(right)) != 1} == {}
 
 
+def test_a_model_with_a_fault_runs() -> None:
+    """The other faults are asked for in the long run only."""
+    for name in ("disqualified_before_goal", "merge_triggers"):
+        assert next(worlds_that_show(name), None)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", PLANTED)
 def test_some_world_shows_the_fault(name: str) -> None:
