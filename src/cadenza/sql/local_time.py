@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from cadenza.sql.step import number, query
+from cadenza.sql.step import number, subquery
 
 _ZONED = """SELECT CASE WHEN y.by_clock THEN min(greatest(k.utc_from, y.target - to_seconds(k.off_s))) ELSE y.v END - to_seconds(rest_)
 FROM (
@@ -31,8 +31,4 @@ def instant_of(value: exp.Expr, zone: exp.Expr, minus_s: int, clock_s: int | Non
         "value_": value, "zone_": zone, "rest_": number(minus_s - days * 86400), "days_": number(days),
         "clock_": number(clock_s or 0), "by_clock_": exp.true() if clock_s is not None else exp.false(),
     }  # fmt: skip
-    tree = query(_ZONED)
-    for node in list(tree.find_all(exp.Column)):
-        if node.name in parts and not node.table:
-            node.replace(parts[node.name].copy())
-    return tree.subquery()
+    return subquery(_ZONED, parts)

@@ -13,7 +13,7 @@ from typing import Any
 from sqlglot import exp
 
 from cadenza.definitions.cron import parse_cron
-from cadenza.sql.step import number, query, text
+from cadenza.sql.step import number, subquery, text
 from cadenza.sql.zones import FIRST_YEAR, LAST_YEAR
 
 SCHEDULE_DIMENSIONS: dict[str, dict[str, str]] = {
@@ -47,11 +47,7 @@ def next_time(cron: str, now: exp.Expr, zone: exp.Expr) -> exp.Expr:
     parts: dict[str, exp.Expr] = {
         "now_": now, "zone_": zone, "cron_": text(cron), "first_": number(parse_cron(cron).times()[0] * 60),
     }  # fmt: skip
-    tree = query(_NEXT)
-    for node in list(tree.find_all(exp.Column)):
-        if node.name in parts and not node.table:
-            node.replace(parts[node.name].copy())
-    return tree.subquery()
+    return subquery(_NEXT, parts)
 
 
 def schedule_rows(schedules: Iterable[str]) -> dict[str, list[dict[str, Any]]]:

@@ -216,6 +216,15 @@ def query(text: str) -> exp.Select | exp.SetOperation:
     return tree
 
 
+def subquery(text: str, parts: dict[str, exp.Expr]) -> exp.Expr:
+    """A query as a value, with expressions in the place of the bare columns that are named like them."""
+    tree = query(text)
+    for node in list(tree.find_all(exp.Column)):
+        if node.name in parts and not node.table:
+            node.replace(parts[node.name].copy())
+    return tree.subquery()
+
+
 def column(name: str, table: str | None = None) -> exp.Column:
     return exp.column(exp.to_identifier(name, quoted=True), table=table)
 
