@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from cadenza.definitions.expression import Consented, Expr, InJourney, InSegment, walk
 from cadenza.definitions.findings import Findings
-from cadenza.definitions.kinds import ACCOUNT, Call, Enter, HandOff, Journey, Send, Step, Subject
+from cadenza.definitions.kinds import ACCOUNT, Call, Enter, HandOff, Journey, Send, Subject
 from cadenza.definitions.kinds_journey import Branch, WaitFor
 from cadenza.definitions.project import Project
-from cadenza.definitions.spots import spots_of
+from cadenza.definitions.spots import steps_of
 
 _OTHER: dict[Subject, Subject] = {"person": "account", "account": "person"}
 _DECLARE = "Say 'accounts: { from: context.groupId }' in identity.yaml."
@@ -88,13 +88,6 @@ def _conditions(journey: Journey) -> Iterator[tuple[Expr, str]]:
             yield from ((tree, path) for tree in step.conditions)
         elif isinstance(step, Branch):
             yield from ((arm.when, f"{path}.arms.{number}") for number, arm in enumerate(step.arms))
-
-
-def steps_of(journey: Journey) -> Iterator[tuple[Step, str]]:
-    """Every step of a journey, the last steps of its exits too, with its place in findings."""
-    yield from ((spot.step, spot.place) for spot in spots_of(journey.steps).values())
-    for name, last in journey.exit.last_steps.items():
-        yield from ((step, f"exit.{name}.then.{number}") for number, step in enumerate(last))
 
 
 def _check_account_journey(journey: Journey, findings: Findings) -> None:

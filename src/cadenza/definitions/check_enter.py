@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from cadenza.definitions.findings import Findings
 from cadenza.definitions.kinds_journey import Enter, Journey
 from cadenza.definitions.project import Project
-from cadenza.definitions.spots import labels_of, next_paths, spots_of
+from cadenza.definitions.spots import labels_of, next_paths, spots_of, steps_of
 
 
 def check_enters(project: Project, findings: Findings, partial: bool) -> None:
@@ -15,7 +13,9 @@ def check_enters(project: Project, findings: Findings, partial: bool) -> None:
     could not be read, so unknown names are let pass."""
     known = [journey.name for journey in project.journeys]
     for journey in project.journeys:
-        for place, step in _enters(journey):
+        for step, place in steps_of(journey):
+            if not isinstance(step, Enter):
+                continue
             if step.journey == journey.name:
                 remedy = "Use 'jump' to go back to a step."
                 findings.problem("A journey cannot enter itself.", "journeys", journey.name, place, remedy)
@@ -27,15 +27,6 @@ def check_enters(project: Project, findings: Findings, partial: bool) -> None:
             if target != name and _leads_back(target, name, at_once):
                 what = f"'{target}' leads back to this journey at the same instant."
                 findings.problem(what, "journeys", name, place, "Put a wait before one of the steps that enter.")
-
-
-def _enters(journey: Journey) -> Iterator[tuple[str, Enter]]:
-    """Every step that enters a journey, with its place; last steps of exits too."""
-    for spot in spots_of(journey.steps).values():
-        if isinstance(spot.step, Enter):
-            yield spot.place, spot.step
-    for name, steps in journey.exit.last_steps.items():
-        yield from ((f"exit.{name}.then.{i}", step) for i, step in enumerate(steps) if isinstance(step, Enter))
 
 
 def entered_at_once(journey: Journey) -> dict[str, str]:

@@ -9,7 +9,7 @@ from cadenza.definitions.holdouts import Held, step_holdouts
 from cadenza.definitions.kinds_journey import Journey, Send
 from cadenza.definitions.kinds_policy import Holdout
 from cadenza.definitions.project import Project
-from cadenza.definitions.spots import spots_of
+from cadenza.definitions.spots import steps_of
 from cadenza.definitions.typecheck import Scope
 from cadenza.errors import near_miss
 
@@ -53,16 +53,9 @@ def check_holdouts(project: Project, scope: Scope, findings: Findings) -> None:
 
 def _withholding(journey: Journey) -> Iterator[tuple[Send, str]]:
     """The sends of a journey with a holdout, also those among an exit's last steps, and where each stands."""
-    if not any(step_holdouts(journey)):
-        return
-    lists = [
-        (journey.steps, "steps"),
-        *((steps, f"exit.{name}.then") for name, steps in journey.exit.last_steps.items()),
-    ]
-    for steps, place in lists:
-        for spot in spots_of(steps).values():
-            if isinstance(spot.step, Send) and spot.step.holdout is not None:
-                yield spot.step, place + spot.place.removeprefix("steps")
+    for step, place in steps_of(journey) if any(step_holdouts(journey)) else ():
+        if isinstance(step, Send) and step.holdout is not None:
+            yield step, place
 
 
 def _check_programmes(project: Project, scope: Scope, findings: Findings) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cadenza.definitions.kinds_journey import Branch, Call, ExitStep, HandOff, Jump, Split, Step, Wait, WaitFor
+from cadenza.definitions.kinds_journey import Branch, Call, ExitStep, HandOff, Journey, Jump, Split, Step, Wait, WaitFor
 
 
 class Spot(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +23,13 @@ class Spot(msgspec.Struct, frozen=True, kw_only=True):
 def spots_of(steps: tuple[Step, ...]) -> dict[str, Spot]:
     """Every step of a journey, by its path, in the order written."""
     return {spot.path: spot for spot in _spots(steps, "steps", "steps", None)}
+
+
+def steps_of(journey: Journey) -> Iterator[tuple[Step, str]]:
+    """Every step of a journey, the last steps of its exits too, with its place in findings."""
+    yield from ((spot.step, spot.place) for spot in spots_of(journey.steps).values())
+    for name, last in journey.exit.last_steps.items():
+        yield from ((step, f"exit.{name}.then.{number}") for number, step in enumerate(last))
 
 
 def _spots(steps: tuple[Step, ...], prefix: str, place: str, after: str | None) -> Iterator[Spot]:

@@ -18,6 +18,7 @@ import sqlglot
 from sqlglot import exp
 
 from cadenza.errors import CadenzaError
+from cadenza.ids import ACCOUNTS
 
 DIALECT = "duckdb"
 Part = exp.Expr | Sequence[exp.Expr]
@@ -62,7 +63,7 @@ class Script:
         headers = list(_HEADER.finditer(text))
         for header, following in zip(headers, [*headers[1:], None], strict=True):
             body = text[header.end() : following.start() if following else len(text)].strip().rstrip(";")
-            self._trees[header[1]] = sqlglot.parse_one(body, dialect=DIALECT)
+            self._trees[header[1]] = _with_constants(sqlglot.parse_one(body, dialect=DIALECT))
             self._purposes[header[1]] = " ".join(line[3:] for line in header[2].splitlines())
 
     @classmethod
@@ -137,6 +138,14 @@ class Script:
             if node.name in parts:
                 _replace(node, parts[node.name])
         return Step(name=name, room=self.room, writes=written(tree), reads=read(tree), sql=tree.sql(dialect=DIALECT))
+
+
+def _with_constants(tree: exp.Expr) -> exp.Expr:
+    """``:first_account`` in any script is the number from which on accounts stand."""
+    for node in list(tree.find_all(exp.Placeholder)):
+        if node.name == "first_account":
+            node.replace(number(ACCOUNTS))
+    return tree
 
 
 def _absent(parts: dict[str, Part]) -> bool:

@@ -20,9 +20,9 @@ known AS (
 ),
 living AS (
     SELECT person.pid FROM person
-    WHERE person.created_at < :before AND person.pid < 4611686018427387904 AND person.pid NOT IN (SELECT pid FROM merged)
+    WHERE person.created_at < :before AND person.pid < :first_account AND person.pid NOT IN (SELECT pid FROM merged)
 )
-SELECT (SELECT count(*) FROM person WHERE person.created_at < :before AND person.pid < 4611686018427387904),
+SELECT (SELECT count(*) FROM person WHERE person.created_at < :before AND person.pid < :first_account),
        (SELECT count(*) FROM living),
        (SELECT count(*) FROM living WHERE pid IN (SELECT pid FROM known)),
        (SELECT count(*) FROM merged);
@@ -30,7 +30,7 @@ SELECT (SELECT count(*) FROM person WHERE person.created_at < :before AND person
 -- name: events
 -- Stored events by name; calls without a name go by their type. What is said of an account is counted once.
 SELECT coalesce(name, '(' || type || ')'), count(*)
-FROM event WHERE recorded_at < :before AND offset_ < 4611686018427387904
+FROM event WHERE recorded_at < :before AND offset_ < :first_account
 GROUP BY 1 ORDER BY 2 DESC, 1;
 
 -- name: unidentified
@@ -181,4 +181,4 @@ SELECT count(*) FROM person WHERE merged_into IS NOT NULL;
 
 -- name: profiles
 -- Living persons by the profile, and members per segment by its columns, in the order given
-SELECT count(*) FILTER (WHERE pid < 4611686018427387904), :counts FROM profile;
+SELECT count(*) FILTER (WHERE pid < :first_account), :counts FROM profile;

@@ -8,7 +8,7 @@
 CREATE OR REPLACE TABLE sim_span AS
 WITH born AS (
   SELECT pid, greatest(CAST(floor((epoch_us(created_at) - epoch_us(:start)) / 86400000000) AS INTEGER) + 1, 0) AS day
-  FROM person WHERE merged_into IS NULL AND pid < 4611686018427387904 AND created_at < :since
+  FROM person WHERE merged_into IS NULL AND pid < :first_account AND created_at < :since
 ),
 told AS (
   SELECT m.pid, b.bit, m.entered, greatest(CAST(ceil((epoch_us(m.ts) - epoch_us(:start)) / 86400000000) AS INTEGER), n.day) AS day, m.ts, m.rowid AS place
@@ -60,7 +60,7 @@ SELECT name, day, count(*) AS n FROM sim_happened GROUP BY name, day ORDER BY na
 -- name: newcomers
 -- How many came on each day.
 SELECT CAST(floor((epoch_us(created_at) - epoch_us(:start)) / 86400000000) AS INTEGER) AS day, count(*) AS n
-FROM person WHERE merged_into IS NULL AND pid < 4611686018427387904 AND created_at >= :start AND created_at < :since
+FROM person WHERE merged_into IS NULL AND pid < :first_account AND created_at >= :start AND created_at < :since
 GROUP BY CAST(floor((epoch_us(created_at) - epoch_us(:start)) / 86400000000) AS INTEGER) ORDER BY day;
 
 -- name: newcomer_records
@@ -69,7 +69,7 @@ SELECT e.pid AS pid, e.offset_ AS offset_, epoch_us(e.recorded_at) - epoch_us(:s
 FROM (
   SELECT pid, day FROM (
     SELECT pid, CAST(floor((epoch_us(created_at) - epoch_us(:start)) / 86400000000) AS BIGINT) AS day FROM person
-    WHERE merged_into IS NULL AND pid < 4611686018427387904 AND created_at >= :start AND created_at < :since
+    WHERE merged_into IS NULL AND pid < :first_account AND created_at >= :start AND created_at < :since
   ) AS b ORDER BY md5_number_upper(CAST(pid AS VARCHAR)), pid LIMIT :most
 ) AS c JOIN event AS e ON e.pid = c.pid LEFT JOIN message AS m ON m.message_id = e.p_message_id
 WHERE e.recorded_at >= :start AND epoch_us(e.recorded_at) - epoch_us(:start) < (c.day + 1) * 86400000000 AND e.recorded_at < :since AND m.message_id IS NULL

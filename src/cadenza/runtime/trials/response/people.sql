@@ -3,7 +3,7 @@
 
 -- name: sim_cell
 -- The cell of every person as the day begins.
-CREATE OR REPLACE TEMP TABLE sim_cell AS SELECT pid, CAST(:cell AS BIGINT) AS cell FROM profile WHERE pid < 4611686018427387904;
+CREATE OR REPLACE TEMP TABLE sim_cell AS SELECT pid, CAST(:cell AS BIGINT) AS cell FROM profile WHERE pid < :first_account;
 
 -- name: sim_touched
 -- Who got a message not long ago. Those of the simulation count as delivered.
